@@ -1,0 +1,66 @@
+# make lab: everything for a learner.  make test: everything for a maintainer.  make help: the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test test-all check notebooks notebooks-test browser bench conformance lock programs-mod clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: .venv/.ready ## make .venv with the pinned dependencies
+
+# uv where it is found, else Python's own venv and pip; one sentence where there is neither.
+.venv/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This needs Python 3.11 or newer, and $(PYTHON) is older: name another with 'make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)'."; exit 1; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv && \
+	  echo "Installing the pinned dependencies with uv ..." && \
+	  VIRTUAL_ENV=.venv uv pip install --quiet --require-hashes -r requirements.txt && \
+	  VIRTUAL_ENV=.venv uv pip install --quiet --no-deps --no-build-isolation -e . ; \
+	elif $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  $(PYTHON) -m venv .venv && \
+	  echo "Installing the pinned dependencies with pip (about 2 minutes) ..." && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	else \
+	  echo "$(PYTHON) comes without venv: install it (Debian and Ubuntu: apt install python3-venv), or install uv, and run this again."; exit 1; \
+	fi
+	@touch $@
+
+lab: setup ## start the cluster and open JupyterLab on the notebooks; Ctrl-C ends both
+	@exec $(BIN)/k8sext lab
+
+check: setup ## ruff, pyright and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: check ## all checks and tests, and every notebook through nbval
+	$(BIN)/pytest tests
+	$(BIN)/python -m tests.notebooks
+
+test-all: test ## the same, and each notebook twice, alone and in shuffled order, long fault rounds
+	$(BIN)/pytest tests --long
+	$(BIN)/python -m tests.notebooks --alone --shuffled --twice
+
+browser: setup ## open notebooks in JupyterLab with the system's Chromium
+	$(BIN)/pytest tests/browser --require-browser
+
+notebooks: setup ## run the MyST sources in notebooks/source and write notebooks/*.ipynb
+	$(BIN)/python -m tests.notebooks.make
+
+bench: setup ## measure, side by side with peers; prints medians and ratios
+	$(BIN)/python -m benchmarks
+
+conformance: setup ## the official judges, where they are on PATH
+	$(BIN)/pytest tests/conformance
+
+lock: setup ## pin the dependencies again, with hashes
+	$(BIN)/python -m pip install --quiet uv 2>/dev/null || true
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group dev pyproject.toml \
+	  -o requirements.txt --custom-compile-command 'make lock'
+
+clean: ## remove .venv and what tests left
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist

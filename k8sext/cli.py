@@ -1,0 +1,212 @@
+"""The command `k8sext`: a cluster for the workbook, up and down, and JupyterLab on it.
+
+Exit codes: 0 done, 1 an error said in one sentence, 2 wrong usage, 3 `status` of a cluster that is down, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from k8sext import __version__, cluster
+from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.paths import layout, read_json, state_folder
+
+app = typer.Typer(
+    name="k8sext",
+    help="A real Kubernetes for the workbook that teaches how to extend it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    table = "table"
+    json = "json"
+
+
+Name = Annotated[str | None, typer.Option("--name", help="The cluster's name [default: $K8SEXT_CLUSTER or k8sext].")]
+Data = Annotated[Path | None, typer.Option("--data", help="A folder for its files [default: in the XDG state folder].")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the answer.")]
+
+
+@app.command()
+def up(
+    name: Name = None,
+    data: Data = None,
+    port: Annotated[int | None, typer.Option(help="The API server's port [default: a free one].")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Where the cluster comes from [default: $K8SEXT_PROVIDER or embedded].")
+    ] = None,
+) -> None:
+    """Start the cluster, or find it running."""
+    from k8sext.cluster.programs.progress import for_terminal
+
+    found = cluster.up(name, data, port=port, provider=provider, progress=for_terminal())
+    print(
+        f"The cluster {found.name} is up at {found.server}."
+        if found.started_here
+        else f"The cluster {found.name} is up already."
+    )
+    print(f"Use it with: export KUBECONFIG={found.kubeconfig}")
+
+
+@app.command()
+def down(name: Name = None, data: Data = None) -> None:
+    """Stop the cluster and remove its files."""
+    where = layout(name, data)
+    gone = cluster.down(where)
+    print(f"The cluster {where.name} is down." if gone else f"There is no cluster {where.name}.")
+
+
+@app.command()
+def status(name: Name = None, data: Data = None, output: Format = Output.table) -> None:
+    """Show the cluster's programs: version, process, port, memory, health."""
+    found = cluster.status(layout(name, data))
+    if output is Output.json:
+        print(json.dumps(found, indent=2))
+    elif found["phase"] == "down":
+        print(f"The cluster {found['name']} is down. Start it with: k8sext up" + (f" --name {name}" if name else ""))
+    else:
+        print(
+            f"The cluster {found['name']} ({found['phase']}) answers at {found['server']}; its files are in {found['data']}."
+        )
+        _print_components(found["components"])
+    if found["phase"] != "ready":
+        raise typer.Exit(3)
+    if any(component["health"] != "ok" for component in found["components"]):
+        raise typer.Exit(1)
+
+
+def _print_components(components: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("component", "version", "pid", "port", "memory", "health", "restarts", box=None, pad_edge=False)
+    for c in components:
+        memory = f"{c['memory'] / 1e6:.0f} MB" if c["memory"] else "-"
+        table.add_row(
+            c["name"],
+            c["version"],
+            str(c["pid"] or "-"),
+            str(c["port"] or "-"),
+            memory,
+            c["health"],
+            str(c["restarts"]),
+        )
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command("list")
+def list_clusters(output: Format = Output.table) -> None:
+    """List the clusters of this user (those in folders of their own are not known here)."""
+    folders = sorted((state_folder() / "clusters").glob("*/cluster.json"))
+    found = [cluster.status(layout(folder.parent.name, folder.parent)) for folder in folders]
+    if output is Output.json:
+        print(json.dumps(found, indent=2))
+    for entry in found if output is Output.table else ():
+        print(f"{entry['name']:20} {entry['phase']:10} {entry['server'] or ''}")
+    if not found and output is Output.table:
+        print("There is no cluster. Start one with: k8sext up")
+
+
+@app.command()
+def kubeconfig(name: Name = None, data: Data = None) -> None:
+    """Print the path of the cluster's kubeconfig, for `export KUBECONFIG=$(k8sext kubeconfig)`."""
+    print(_existing(name, data).kubeconfig)
+
+
+@app.command()
+def logs(
+    component: Annotated[str, typer.Argument(help="As `k8sext status` names it; also: supervisor.")],
+    name: Name = None,
+    data: Data = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    tail: Annotated[int, typer.Option(help="So many last lines; -1 for all.")] = -1,
+) -> None:
+    """Print the log of a component."""
+    import os
+
+    where = _existing(name, data)
+    known = sorted(log.stem for log in where.logs.glob("*.log"))
+    if component not in known:
+        raise ClusterError(f"There is no component {component!r}: choose one of {', '.join(known)}.")
+    lines = "+1" if tail < 0 else str(tail)
+    command = ["tail", "-n", lines, *(["-F"] if follow else []), str(where.logs / f"{component}.log")]
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+@app.command()
+def doctor(output: Format = Output.table) -> None:
+    """Say what this machine can do, and what to install for more."""
+    from k8sext.cluster.doctor import examine
+
+    findings = examine()
+    if output is Output.json:
+        print(json.dumps([finding.__dict__ for finding in findings], indent=2))
+    for finding in findings if output is Output.table else ():
+        print(f"{finding.verdict:8} {finding.what}: {finding.sentence}")
+    if any(finding.verdict == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def lab(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder with the notebooks [default: the workbook's].")
+    ] = None,
+    name: Name = None,
+    data: Data = None,
+    port: Annotated[int | None, typer.Option(help="JupyterLab's port [default: 8888, or the next free one].")] = None,
+    browser: Annotated[bool | None, typer.Option(help="Open a browser [default: if there is a display].")] = None,
+) -> None:
+    """Start the cluster and JupyterLab on the notebooks; Ctrl-C ends both (a cluster that was up before stays up)."""
+    from k8sext.lab import serve
+
+    raise typer.Exit(serve(folder, name, data, port, browser))
+
+
+@app.command()
+def version(output: Format = Output.table) -> None:
+    """Print the versions of the workbook and of its Kubernetes."""
+    from k8sext.cluster.versions import ETCD, KUBERNETES
+
+    versions = {"k8sext": __version__, "kubernetes": KUBERNETES, "etcd": ETCD}
+    print(
+        json.dumps(versions)
+        if output is Output.json
+        else "\n".join(f"{key} {value}" for key, value in versions.items())
+    )
+
+
+def _existing(name: str | None, data: Path | None) -> Any:
+    where = layout(name, data)
+    if not read_json(where.config):
+        raise ClusterError(
+            f"There is no cluster {where.name}. Start it with: k8sext up" + (f" --name {name}" if name else "")
+        )
+    return where
+
+
+def main() -> None:
+    """Run the command line; errors are one sentence on stderr."""
+    try:
+        app()
+    except ClusterError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

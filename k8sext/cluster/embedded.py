@@ -1,0 +1,250 @@
+"""The provider `embedded`: a control plane of ordinary child processes, without Docker and without root.
+
+`up` decides (programs, ports, certificates), writes that down, and starts a supervisor that outlives it; everything after that is the
+supervisor's. Every step can be broken off and done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from k8sext.cluster import process, programs, supervisor
+from k8sext.cluster.components import SERVICE_ADDRESS, egress_selector
+from k8sext.cluster.errors import ClusterError, writing
+from k8sext.cluster.paths import Layout, read_json, write_json
+from k8sext.cluster.ports import choose, loopback_block
+from k8sext.cluster.programs.progress import Progress
+from k8sext.cluster.versions import KUBERNETES
+
+PORTS = ("kube-apiserver", "etcd", "etcd-peer", "kube-controller-manager", "kube-scheduler")
+STOP_LIMIT = 20.0
+DATA_SETTING = "name another folder with --data, or another place for all clusters with K8SEXT_STATE"
+
+
+def up(layout: Layout, progress: Progress, port: int | None = None) -> bool:
+    """Make the cluster run. Returns whether this call started it: False when it was up already.
+
+    Raises ClusterError with a sentence; then nothing of the failed start is left running.
+    """
+    if _is_up(layout, port):
+        return False
+    with writing(layout.data, "The cluster's folder", DATA_SETTING):
+        layout.data.parent.mkdir(parents=True, exist_ok=True)
+        import filelock
+
+        with filelock.FileLock(layout.up_lock):
+            if _is_up(layout, port):
+                return False
+            if supervisor.is_running(layout):  # an earlier start that failed or is ending
+                _stop(layout)
+            found = programs.find(progress=progress)
+            with progress.step(f"Starting Kubernetes {KUBERNETES}"):
+                _prepare(layout, found, port)
+                _start(layout)
+    return True
+
+
+def _is_up(layout: Layout, port: int | None) -> bool:
+    state = layout.read_state()
+    if state.get("phase") != "ready" or not supervisor.is_running(layout):
+        return False
+    running_on = read_json(layout.config)["ports"]["kube-apiserver"]
+    if port and port != running_on:
+        raise ClusterError(
+            f"The cluster {layout.name!r} is up on port {running_on}, not {port}: "
+            f"stop it first with `k8sext down --name {layout.name}`, or give the new one another --name."
+        )
+    return True
+
+
+def _prepare(layout: Layout, found: dict[str, Path], port: int | None) -> None:
+    """Everything that must stand on the disk before the first program starts."""
+    for folder in (layout.data, layout.pki, layout.logs, layout.nodes):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout.data.chmod(0o700)
+    earlier = read_json(layout.config)
+    ports = choose(PORTS, earlier.get("ports", {}), {"kube-apiserver": port} if port else None)
+    server = f"https://127.0.0.1:{ports['kube-apiserver']}"
+    _certificates(layout, server)
+    (layout.data / "egress-selector.yaml").write_text(egress_selector(layout.sockets / "egress.sock"))
+    layout.state.unlink(missing_ok=True)
+    write_json(
+        layout.config,
+        {
+            "name": layout.name,
+            "version": KUBERNETES,
+            "server": server,
+            "ports": ports,
+            "loopback": loopback_block(),
+            "programs": {name: str(path) for name, path in found.items()},
+        },
+    )
+
+
+def _certificates(layout: Layout, server: str) -> None:
+    """Make what is missing or about to end. Existing keys stay, so that a cluster's data and tokens stay good."""
+    from k8sext.cluster import certificates as x509
+
+    pki = layout.pki
+    try:
+        ca = x509.Pair.load(pki, "ca")
+        if x509.days_left(ca.certificate) < 30:
+            raise ValueError("about to end")
+    except (FileNotFoundError, ValueError):
+        ca = x509.authority(f"k8sext-{layout.name}")
+        ca.save(pki, "ca")
+    local = ("127.0.0.1", "localhost")
+    service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+    x509.issue(ca, "kube-apiserver", hosts=[*local, *service, SERVICE_ADDRESS]).save(pki, "apiserver")
+    x509.issue(ca, "etcd", hosts=local).save(pki, "etcd")
+    x509.issue(ca, "front-proxy-client").save(pki, "front-proxy-client")
+    x509.issue(ca, "kube-apiserver-kubelet-client", ["system:masters"]).save(pki, "apiserver-kubelet-client")
+    for name in ("controller-manager", "scheduler"):
+        client = x509.issue(ca, f"system:kube-{name}", hosts=local)
+        client.save(pki, name)
+        x509.write_private(pki / f"{name}.kubeconfig", x509.kubeconfig(name, server, ca, client))
+    admin = x509.issue(ca, "kubernetes-admin", ["system:masters"])
+    admin.save(pki, "admin")
+    x509.write_private(layout.kubeconfig, x509.kubeconfig(layout.name, server, ca, admin))
+    if not (pki / "service-accounts.pub").exists():
+        private, public = x509.service_account_keys()
+        x509.write_private(pki / "service-accounts.key", private)
+        x509.write_private(pki / "service-accounts.pub", public)
+
+
+def _start(layout: Layout) -> None:
+    """Start the supervisor and wait for its word; broken off in the middle, stop it again."""
+    log = layout.logs / "supervisor.log"
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "k8sext.cluster.supervisor", layout.name, str(layout.data)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    try:
+        while (phase := layout.read_state().get("phase")) != "ready":
+            if child.poll() is not None:
+                message = layout.read_state().get("message") if phase == "failed" else None
+                raise ClusterError(message or f"The cluster's supervisor ended:\n{process.last_words(log, 12)}")
+            time.sleep(0.03)
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
+
+
+def down(layout: Layout) -> bool:
+    """Stop the cluster and remove its files, as often as you like. Returns whether there was anything to stop or remove."""
+    import filelock
+
+    if not layout.data.exists():
+        return False
+    with writing(layout.data, "The cluster's folder", "give yourself the right to write there"):
+        with filelock.FileLock(layout.up_lock):
+            _stop(layout)
+            there = layout.config.exists() or layout.pki.exists()
+            _remove(layout)
+        layout.up_lock.unlink(missing_ok=True)
+    return there
+
+
+def _stop(layout: Layout) -> None:
+    """End the supervisor, and with it all programs; a supervisor that does not end in time is killed."""
+    if supervisor.is_running(layout) and (pid := layout.read_state().get("pid")):
+        deadline = time.monotonic() + STOP_LIMIT
+        os.kill(pid, signal.SIGTERM)
+        while supervisor.is_running(layout):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.03)
+    shutil.rmtree(layout.sockets, ignore_errors=True)
+
+
+def _remove(layout: Layout) -> None:
+    """Remove what is ours, and the folder if nothing else is in it: the learner may have named a folder of their own."""
+    for folder in (layout.pki, layout.logs, layout.etcd, layout.nodes):
+        shutil.rmtree(folder, ignore_errors=True)
+    files = (layout.kubeconfig, layout.config, layout.state, layout.nodes_file, layout.supervisor_lock)
+    for file in (*files, layout.data / "egress-selector.yaml", *layout.data.glob(".*.tmp")):
+        file.unlink(missing_ok=True)
+    if layout.data.exists() and not any(layout.data.iterdir()):
+        layout.data.rmdir()
+
+
+def status(layout: Layout) -> dict[str, Any]:
+    """What runs, asked now.
+
+    {name, phase, version, server, pid, data, components: [{name, version, pid, port, memory (bytes), health, restarts}]}; phase is one of
+    down, starting, ready, stopping, failed.
+    """
+    import asyncio
+
+    import psutil
+
+    running = supervisor.is_running(layout)
+    state = layout.read_state() if running else {}
+    config = read_json(layout.config)
+    found: dict[str, Any] = {
+        "name": layout.name,
+        "phase": state.get("phase", "starting") if running else "down",
+        "version": state.get("version"),
+        "server": state.get("server"),
+        "pid": state.get("pid"),
+        "data": str(layout.data),
+        "components": [],
+    }
+    if not running:
+        return found
+    context = process.tls_context(layout.pki, "admin")
+    known = {c.name: c for stage in supervisor.control_plane(layout, config) for c in stage}
+    known |= {c.name: c for c in supervisor.node_processes(layout, config)}
+
+    async def health(name: str, entry: dict[str, Any]) -> str:
+        if not entry["pid"]:
+            return f"restarting (ended with code {entry.get('last_exit')})" if entry["restarts"] else "starting"
+        if not entry["port"]:
+            return "ok"
+        code, answer = await process.get(entry["port"], known[name].health_path, context)
+        return "ok" if code == 200 else f"not well: {answer.strip()[:80] or code}"
+
+    async def ask() -> list[str]:
+        return await asyncio.gather(*[health(name, entry) for name, entry in state["components"].items()])
+
+    for (name, entry), word in zip(state["components"].items(), asyncio.run(ask()), strict=True):
+        memory = None
+        if entry["pid"]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                memory = psutil.Process(entry["pid"]).memory_info().rss
+        found["components"].append(
+            {
+                "name": name,
+                "version": _version(name, config),
+                "pid": entry["pid"],
+                "port": entry["port"],
+                "memory": memory,
+                "health": word,
+                "restarts": entry["restarts"],
+            }
+        )
+    return found
+
+
+def _version(name: str, config: dict[str, Any]) -> str:
+    """The version of the program that runs: what fits may differ from the constant in its last number."""
+    from k8sext import __version__
+    from k8sext.cluster.programs.installed import version_of
+
+    program = config["programs"].get(name)
+    return (version_of(Path(program)) or "unknown") if program else f"v{__version__}"

@@ -1,0 +1,128 @@
+"""Where a cluster keeps its files: one folder per cluster below the user's state folder, one shared cache of programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from k8sext.cluster.errors import ClusterError
+
+DEFAULT_NAME = "k8sext"
+
+
+def state_folder() -> Path:
+    """The folder that holds all clusters: $K8SEXT_STATE, else k8sext below the XDG state folder."""
+    return Path(os.environ.get("K8SEXT_STATE") or _xdg("XDG_STATE_HOME", ".local/state") / "k8sext")
+
+
+def cache_folder() -> Path:
+    """The folder of programs found or built: $K8SEXT_CACHE, else k8sext below the XDG cache folder."""
+    return Path(os.environ.get("K8SEXT_CACHE") or _xdg("XDG_CACHE_HOME", ".cache") / "k8sext")
+
+
+def _xdg(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / default)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one cluster, by name. Nothing here touches the disk but the two functions that say so."""
+
+    name: str
+    data: Path
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates, 0600."""
+        return self.data / "pki"
+
+    @property
+    def logs(self) -> Path:
+        """One log a component."""
+        return self.data / "logs"
+
+    @property
+    def etcd(self) -> Path:
+        """etcd's own files."""
+        return self.data / "etcd"
+
+    @property
+    def nodes(self) -> Path:
+        """One folder a node."""
+        return self.data / "nodes"
+
+    @property
+    def nodes_file(self) -> Path:
+        """The nodes that should be there; the node processes make it so."""
+        return self.data / "nodes.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, 0600."""
+        return self.data / "kubeconfig"
+
+    @property
+    def config(self) -> Path:
+        """What `up` decided: programs and ports. The supervisor reads it."""
+        return self.data / "cluster.json"
+
+    @property
+    def state(self) -> Path:
+        """What is: phase, pids, restarts. The supervisor writes it."""
+        return self.data / "state.json"
+
+    @property
+    def up_lock(self) -> Path:
+        """Held by the one `up` or `down` that is under way."""
+        return self.data.parent / f".{self.data.name}.lock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held as long as the supervisor lives; the kernel lets go of it even after SIGKILL."""
+        return self.data / "supervisor.lock"
+
+    @property
+    def sockets(self) -> Path:
+        """A folder with a short path: unix socket addresses end at 108 bytes."""
+        digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:10]
+        return Path(tempfile.gettempdir()) / f"k8sext-{os.getuid()}-{digest}"
+
+    def read_state(self) -> dict[str, Any]:
+        """The supervisor's last word, {} where there is none."""
+        return read_json(self.state)
+
+
+def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) -> Layout:
+    """The files of the cluster called name (default $K8SEXT_CLUSTER, else k8sext), in data or the state folder.
+
+    Raises ClusterError for a name that cannot be a folder and a DNS label at once.
+    """
+    name = name or os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
+        raise ClusterError(
+            f"{name!r} cannot be a cluster's name: use up to 40 small letters, digits and dashes, as in --name class-2."
+        )
+    folder = Path(data or os.environ.get("K8SEXT_DATA") or state_folder() / "clusters" / name)
+    return Layout(name, folder.expanduser().absolute())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; {} when the file is missing or was cut off by a crash."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write aside and rename, so that a reader never meets half a file."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside.write_text(json.dumps(content, indent=1))
+    aside.replace(path)

@@ -1,0 +1,196 @@
+"""The process behind a cluster: starts the programs in order, starts again what dies, stops all in the reverse order.
+
+It runs on its own (`python -m k8sext.cluster.supervisor DATA`), so that a cluster outlives the command that started it. It reads
+cluster.json, which `up` wrote, keeps state.json up to date for `status`, and holds a lock for as long as it lives: whoever can take
+the lock knows that the cluster is down, whatever state.json says. SIGTERM ends it. Standard library only, to stay small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from k8sext.cluster import process, relay
+from k8sext.cluster.components import Component
+from k8sext.cluster.control_plane import control_plane, node_processes
+from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.paths import Layout, read_json, write_json
+
+LONGEST_PAUSE = 30.0
+START_LIMIT = 120.0
+POLL = 0.05
+
+
+class Supervisor:
+    """Keeps the components of one cluster running until stop is set."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.config = read_json(layout.config)
+        self.stop = asyncio.Event()
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.state: dict[str, Any] = {
+            "name": layout.name,
+            "pid": os.getpid(),
+            "phase": "starting",
+            "message": "",
+            "started": time.time(),
+            "version": self.config["version"],
+            "server": self.config["server"],
+            "components": {},
+        }
+
+    async def run(self) -> int:
+        """The cluster's life, from the first program to the last. Returns the exit code."""
+        self.save()
+        self.layout.sockets.mkdir(mode=0o700, exist_ok=True)
+        egress = await relay.serve(self.layout.sockets / "egress.sock", self.config["loopback"])
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                for stage in control_plane(self.layout, self.config):
+                    keepers += [asyncio.create_task(self.keep(component)) for component in stage]
+                    await self.first(*[self.healthy(component) for component in stage], keepers=keepers)
+                await self.first(self.default_service_account(), keepers=keepers)
+                keepers += [asyncio.create_task(self.keep(c)) for c in node_processes(self.layout, self.config)]
+            self.report(phase="ready")
+            await self.first(self.stop.wait(), keepers=keepers)
+        except (ClusterError, TimeoutError) as error:
+            self.report(
+                phase="failed", message=str(error) or f"The control plane was not ready within {START_LIMIT:.0f} s."
+            )
+        except StopRequested:
+            pass
+        finally:
+            failed = self.state["phase"] == "failed"
+            if not failed:
+                self.report(phase="stopping")
+            self.stop.set()
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.to_thread(self.stop_children)
+            egress.close()
+            shutil.rmtree(self.layout.sockets, ignore_errors=True)
+            self.report(phase="failed" if failed else "stopped")
+        return 1 if failed else 0
+
+    async def first(self, *waits: Any, keepers: list[asyncio.Task[None]]) -> None:
+        """Wait for all of waits, but no longer than until a keeper gives up or the cluster is to stop."""
+        goal = asyncio.gather(*waits)
+        stop = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([goal, stop, *keepers], return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    keeper.result()
+            if not goal.done():
+                raise StopRequested
+            goal.result()
+        finally:
+            goal.cancel()
+            stop.cancel()
+
+    async def keep(self, component: Component) -> None:
+        """Run a component; when it ends start it again, each time after a longer pause. Raises ClusterError if it never ran well."""
+        entry = self.state["components"][component.name] = {"port": component.port, "restarts": 0, "pid": None}
+        log = self.layout.logs / f"{component.name}.log"
+        pause = 0.5
+        while True:
+            child = self.children[component.name] = process.start(component, log)
+            entry.update(pid=child.pid, since=time.time())
+            self.save()
+            while child.poll() is None:
+                await asyncio.sleep(POLL if self.state["phase"] == "starting" else 4 * POLL)
+            process.kill_group(child)
+            entry.update(pid=None, restarts=entry["restarts"] + 1, last_exit=child.returncode)
+            self.save()
+            if self.state["phase"] == "starting":
+                raise ClusterError(
+                    f"{component.name} ended with code {child.returncode} while the cluster started. "
+                    f"Its log {log} ends with:\n{process.last_words(log)}"
+                )
+            if time.time() - entry["since"] > LONGEST_PAUSE:
+                pause = 0.5
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def healthy(self, component: Component) -> None:
+        """Wait until a component says that it is well."""
+        context = process.tls_context(self.layout.pki, "admin")
+        while (await process.get(component.port or 0, component.health_path, context))[0] != 200:
+            await asyncio.sleep(POLL)
+
+    async def default_service_account(self) -> None:
+        """Wait until pods can be created: the controllers have made the service account that every pod needs."""
+        context = process.tls_context(self.layout.pki, "admin")
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        while (await process.get(self.config["ports"]["kube-apiserver"], path, context))[0] != 200:
+            await asyncio.sleep(POLL)
+
+    def stop_children(self) -> None:
+        """Stop in the reverse of the order in which they were started."""
+        components = [c for stage in control_plane(self.layout, self.config) for c in stage]
+        patience = {c.name: c.patience for c in [*components, *node_processes(self.layout, self.config)]}
+        for name, child in reversed(self.children.items()):
+            process.stop(child, patience[name])
+            self.state["components"][name]["pid"] = None
+            self.save()
+
+    def report(self, **changes: Any) -> None:
+        """Note a change of the cluster's state."""
+        self.state.update(changes)
+        self.save()
+
+    def save(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not end a cluster that runs
+            write_json(self.layout.state, self.state)
+
+
+class StopRequested(Exception):
+    """The cluster is to stop while something is still waited for."""
+
+
+def take_lock(path: Path) -> TextIO | None:
+    """The lock as an open file, held until it is closed or the process ends; None when another process holds it."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def is_running(layout: Layout) -> bool:
+    """Whether a supervisor of this cluster lives."""
+    if not layout.supervisor_lock.exists():
+        return False
+    lock = take_lock(layout.supervisor_lock)
+    if lock is None:
+        return True
+    lock.close()
+    return False
+
+
+async def _main(layout: Layout) -> int:
+    supervisor = Supervisor(layout)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, supervisor.stop.set)
+    return await supervisor.run()
+
+
+if __name__ == "__main__":
+    here = Layout(sys.argv[1], Path(sys.argv[2]))
+    held = take_lock(here.supervisor_lock)
+    if held is None:
+        sys.exit(f"A supervisor for {here.data} runs already.")
+    sys.exit(asyncio.run(_main(here)))

@@ -1,0 +1,67 @@
+"""Errors a caller is told: a gRPC status code and one sentence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+
+from k8sext.infra.cri.shimclient import ShimError
+
+log = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    """A request that is not carried out; becomes the gRPC status `code` with the message."""
+
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def invalid(message: str) -> Refusal:
+    """The request makes no sense or asks for what this runtime cannot do."""
+    return Refusal(StatusCode.INVALID_ARGUMENT, message)
+
+
+def not_found(message: str) -> Refusal:
+    """What the request names is not here."""
+    return Refusal(StatusCode.NOT_FOUND, message)
+
+
+def precondition(message: str) -> Refusal:
+    """The request is well formed but not possible in the present state."""
+    return Refusal(StatusCode.FAILED_PRECONDITION, message)
+
+
+class TellRefusals(grpc.aio.ServerInterceptor):
+    """Answers a Refusal raised in any method with its status code; anything else is a bug: logged, and answered as INTERNAL."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wrap the method's handler; streams pass through."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        async def answer(request: Any, context: ServicerContext[Any, Any]) -> Any:
+            try:
+                return await handler.unary_unary(request, context)
+            except Refusal as refusal:
+                log.info("%s: %s", handler_call_details.method, refusal)
+                await context.abort(refusal.code, str(refusal))
+            except ShimError as problem:
+                log.warning("%s: %s", handler_call_details.method, problem)
+                await context.abort(StatusCode.UNKNOWN, str(problem))
+            except OSError as problem:
+                log.exception("%s failed", handler_call_details.method)
+                await context.abort(StatusCode.INTERNAL, f"the machine under this runtime said: {problem}")
+
+        return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)

@@ -1,0 +1,222 @@
+"""Start a program so that nothing of it can be left behind.
+
+Between the supervisor and the program stands an `init`: a forked copy of the supervisor that adopts every process the program leaves
+(PR_SET_CHILD_SUBREAPER), kills them all when the program's main process ends, and ends with its exit code. When the supervisor dies the kernel
+tells init (PR_SET_PDEATHSIG), and init takes everything with it. This is what a PID namespace does, without needing the right to have one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import pty
+import signal
+import struct
+import termios
+from typing import Any, NamedTuple, NoReturn
+
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
+_libc = ctypes.CDLL(None, use_errno=True)
+_FIRST_FREE_FD = 3
+
+
+class Started(NamedTuple):
+    """A running program: the pid of its init, of its main process, and the supervisor's ends of its standard streams."""
+
+    init: int
+    main: int
+    stdin: int | None
+    stdout: int
+    stderr: int | None  # None with a terminal, which has one stream
+
+
+class StartError(Exception):
+    """The program could not be executed; the message says why."""
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2); raise OSError when the kernel refuses."""
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def start(spec: dict[str, Any]) -> Started:
+    """Run `spec["wrapper"] + spec["argv"]` and return once it has been executed; raise StartError otherwise.
+
+    Further keys: env, cwd, tty, stdin (whether to keep standard input open), uid, gid, groups, no_new_privs, drop_capabilities (numbers),
+    cgroups (cgroup.procs files to join) and oom_score_adj.
+    """
+    ours, theirs = _terminal() if spec["tty"] else _pipes(spec["stdin"])
+    report, child_report = os.pipe()
+    supervisor = os.getpid()
+    init = os.fork()
+    if init == 0:
+        _become_init(spec, theirs, child_report, supervisor)
+    for fd in {*theirs, child_report}:
+        os.close(fd)
+    told = _read_all(report)
+    main, _, problem = told.partition(b"\n")
+    if problem or not main:
+        for fd in ours:
+            if fd is not None:
+                os.close(fd)
+        os.waitpid(init, 0)
+        raise StartError(problem.decode() or "the process ended before it could run its program")
+    return Started(init, int(main), *ours)
+
+
+def resize(terminal: int, width: int, height: int) -> None:
+    """Tell a terminal its new size."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height & 0xFFFF, width & 0xFFFF, 0, 0))
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of a process's children; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listing:
+            return [int(child) for child in listing.read().split()]
+    except OSError:
+        return []
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot: with its pid this names it for ever. None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            return int(stat.read().rpartition(")")[2].split()[19])
+    except OSError:
+        return None
+
+
+def _pipes(stdin: bool) -> tuple[tuple[int | None, int, int], tuple[int, int, int]]:
+    stdout, child_stdout = os.pipe()
+    stderr, child_stderr = os.pipe()
+    if not stdin:
+        return (None, stdout, stderr), (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), child_stdout, child_stderr)
+    child_stdin, stdin_end = os.pipe()
+    return (stdin_end, stdout, stderr), (child_stdin, child_stdout, child_stderr)
+
+
+def _terminal() -> tuple[tuple[int, int, None], tuple[int, int, int]]:
+    leader, follower = pty.openpty()
+    return (os.dup(leader), leader, None), (follower, follower, follower)
+
+
+def _read_all(fd: int) -> bytes:
+    with os.fdopen(fd, "rb") as pipe:
+        return pipe.read()
+
+
+def _become_init(spec: dict[str, Any], streams: tuple[int, int, int], report: int, supervisor: int) -> NoReturn:
+    code = 127
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, _end_everything)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        if os.getppid() != supervisor:
+            os._exit(128 + signal.SIGKILL)
+        streams, report = _keep_only(streams, report)
+        for group in spec["cgroups"]:
+            _write(group, "0")
+        main = os.fork()
+        if main == 0:
+            _become_program(spec, streams, report)
+        os.closerange(_FIRST_FREE_FD, max(*streams, report) + 1)
+        code = _wait_for(main)
+    except BaseException as problem:
+        _report(report, f"\ncannot start: {problem}")
+    finally:
+        os._exit(code)
+
+
+def _keep_only(streams: tuple[int, int, int], report: int) -> tuple[tuple[int, int, int], int]:
+    """Close every descriptor but these four, which move to numbers of their own above all others."""
+    top = max(256, *streams, report) + 1
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for fd in (*streams, report)]
+    os.closerange(_FIRST_FREE_FD, min(kept))
+    for number in range(_FIRST_FREE_FD):
+        os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), number)
+    os.closerange(_FIRST_FREE_FD, min(kept))
+    return (kept[0], kept[1], kept[2]), kept[3]
+
+
+def _become_program(spec: dict[str, Any], streams: tuple[int, int, int], report: int) -> NoReturn:
+    try:
+        os.write(report, b"%d\n" % os.getpid())
+        os.setsid()
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
+        if spec["tty"]:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        if spec["oom_score_adj"]:
+            _write("/proc/self/oom_score_adj", str(spec["oom_score_adj"]))
+        _lose_privileges(spec)
+        os.chdir(spec["cwd"])
+        argv = [*spec["wrapper"], *spec["argv"]]
+        os.execvpe(argv[0], argv, spec["env"])
+    except BaseException as problem:
+        _report(report, f"cannot run {spec['argv'][0]!r}: {problem}")
+    finally:
+        os._exit(127)
+
+
+def _lose_privileges(spec: dict[str, Any]) -> None:
+    for capability in spec["drop_capabilities"]:
+        prctl(PR_CAPBSET_DROP, capability)
+    if spec["groups"] is not None:
+        os.setgroups(spec["groups"])
+    if spec["gid"] is not None:
+        os.setresgid(spec["gid"], spec["gid"], spec["gid"])
+    if spec["uid"] is not None:
+        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+    if spec["no_new_privs"]:
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _wait_for(main: int) -> int:
+    status = None
+    while status is None:
+        pid, found = os.waitpid(-1, 0)
+        if pid == main:
+            status = found
+    _kill_children()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _end_everything(*_: object) -> NoReturn:
+    _kill_children()
+    os._exit(128 + signal.SIGKILL)
+
+
+def _kill_children() -> None:
+    """Kill until nobody is left: whoever loses a parent becomes our child and is killed in the next round."""
+    while True:
+        for pid in children(os.getpid()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _report(fd: int, problem: str) -> None:
+    try:
+        os.write(fd, problem.encode())
+    except OSError:
+        pass
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)

@@ -1,0 +1,61 @@
+"""What all parts of one node's kubelet share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8sext.infra.kubelet.actions import Actions
+from k8sext.infra.kubelet.backoff import Backoff
+from k8sext.infra.kubelet.env import Surroundings, service_env
+from k8sext.infra.kubelet.objects import Objects
+from k8sext.infra.kubelet.pod import Json, field_path
+from k8sext.infra.kubelet.runtime import Runtime
+from k8sext.infra.kubelet.volumes import Volumes
+from k8sext.kube.events import EventRecorder, reference_to
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line decides."""
+
+    sync_frequency: float = 60.0
+    crash_loop_base: float = 10.0
+    crash_loop_limit: float = 300.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """The tools of one node."""
+
+    node_name: str
+    node_ip: str
+    allocatable: dict[str, str]
+    pod_logs: Path
+    api_server: tuple[str, str]
+    client: ApiClient
+    runtime: Runtime
+    recorder: EventRecorder
+    objects: Objects
+    volumes: Volumes
+    actions: Actions
+    dial: Callable[[str], str]
+    settings: Settings
+    restarts: Backoff
+    pulls: Backoff
+
+    def event(self, pod: Json, type: str, reason: str, message: str, container: Json | None = None) -> None:
+        """Tell people about a pod, or about one container of it."""
+        self.recorder.event(reference_to(pod, field_path(pod, container) if container else ""), type, reason, message)
+
+    async def surroundings(self, pod: Json, pod_ip: str) -> Surroundings:
+        """What the containers of a pod are told about where they run."""
+        enabled = pod["spec"].get("enableServiceLinks", True)
+        services = await self.objects.services() if enabled else []
+        env = service_env(services, pod["metadata"]["namespace"], self.api_server, enabled)
+        return Surroundings(pod_ip, self.node_ip, self.allocatable, env)

@@ -1,0 +1,150 @@
+"""From the words of the Kubernetes API to the words of CRI."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from k8sext.infra.cri.proto import api_pb2 as cri
+from k8sext.infra.kubelet import pod as pods
+from k8sext.infra.kubelet.pod import Json
+from k8sext.infra.kubelet.quantity import parse
+from k8sext.infra.kubelet.runtime import CONTAINER_NAME, HASH, POD_NAME, POD_NAMESPACE, POD_UID, RESTART_COUNT
+
+CPU_PERIOD = 100_000
+MASKED = ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"]
+
+
+def container_hash(container: Json) -> str:
+    """What, when it changes, makes a running container out of date: its name and image, nothing else can be edited."""
+    return f"{zlib.crc32(json.dumps([container['name'], container['image']]).encode()):x}"
+
+
+def log_directory(pod_logs: Path, pod: Json) -> Path:
+    """The folder of a pod's logs; the name is the one log collectors expect."""
+    metadata = pod["metadata"]
+    return pod_logs / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+def pod_labels(pod: Json) -> dict[str, str]:
+    metadata = pod["metadata"]
+    return {POD_NAME: metadata["name"], POD_NAMESPACE: metadata["namespace"], POD_UID: metadata["uid"]}
+
+
+def sandbox_config(pod: Json, attempt: int, log_dir: Path) -> Any:
+    """The PodSandboxConfig of a pod."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    security = spec.get("securityContext") or {}
+    config = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(
+            name=metadata["name"], uid=metadata["uid"], namespace=metadata["namespace"], attempt=attempt
+        ),
+        hostname="" if pods.is_host_network(pod) else spec.get("hostname") or metadata["name"][:63],
+        log_directory=str(log_dir),
+        labels=(metadata.get("labels") or {}) | pod_labels(pod),
+        annotations=metadata.get("annotations") or {},
+        port_mappings=[
+            cri.PortMapping(
+                protocol=cri.Protocol.Value(port.get("protocol", "TCP")),
+                container_port=port["containerPort"],
+                host_port=port["hostPort"],
+                host_ip=port.get("hostIP", ""),
+            )
+            for container in pods.containers(pod)
+            for port in container.get("ports") or []
+            if port.get("hostPort") and not pods.is_host_network(pod)
+        ],
+    )
+    for sysctl in security.get("sysctls") or []:
+        config.linux.sysctls[sysctl["name"]] = sysctl["value"]
+    context = config.linux.security_context
+    context.namespace_options.CopyFrom(_namespaces(pod))
+    _set_user(context, security)
+    context.seccomp.CopyFrom(_seccomp(security))
+    context.privileged = any((c.get("securityContext") or {}).get("privileged", False) for c in pods.containers(pod))
+    return config
+
+
+def container_config(
+    pod: Json, container: Json, *, attempt: int, image_ref: str, env: dict[str, str], command: list[str], args: list[str], mounts: list[Any]
+) -> Any:
+    """The ContainerConfig of one run of a container."""
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
+        image=cri.ImageSpec(image=image_ref, user_specified_image=container["image"]),
+        command=command,
+        args=args,
+        working_dir=container.get("workingDir", ""),
+        envs=[cri.KeyValue(key=name, value=value.encode(errors="surrogateescape")) for name, value in env.items()],
+        mounts=mounts,
+        labels=pod_labels(pod) | {CONTAINER_NAME: container["name"]},
+        annotations={HASH: container_hash(container), RESTART_COUNT: str(attempt)},
+        log_path=f"{container['name']}/{attempt}.log",
+        stdin=container.get("stdin", False),
+        stdin_once=container.get("stdinOnce", False),
+        tty=container.get("tty", False),
+    )
+    config.linux.resources.CopyFrom(_resources(container))
+    _secure(config.linux.security_context, pod, container)
+    return config
+
+
+def _namespaces(pod: Json) -> Any:
+    spec = pod["spec"]
+    shared = cri.POD if spec.get("shareProcessNamespace") else cri.CONTAINER
+    return cri.NamespaceOption(
+        network=cri.NODE if spec.get("hostNetwork") else cri.POD,
+        pid=cri.NODE if spec.get("hostPID") else shared,
+        ipc=cri.NODE if spec.get("hostIPC") else cri.POD,
+    )
+
+
+def _secure(context: Any, pod: Json, container: Json) -> None:
+    """The container's security context; what it leaves open the pod's decides."""
+    own = container.get("securityContext") or {}
+    inherited = {key: value for key, value in (pod["spec"].get("securityContext") or {}).items() if value is not None}
+    security = inherited | own
+    context.namespace_options.CopyFrom(_namespaces(pod))
+    _set_user(context, security)
+    context.privileged = security.get("privileged", False)
+    context.readonly_rootfs = security.get("readOnlyRootFilesystem", False)
+    context.no_new_privs = security.get("allowPrivilegeEscalation") is False
+    capabilities = security.get("capabilities") or {}
+    context.capabilities.add_capabilities.extend(capabilities.get("add") or [])
+    context.capabilities.drop_capabilities.extend(capabilities.get("drop") or [])
+    context.seccomp.CopyFrom(_seccomp(security))
+    for name, value in (security.get("seLinuxOptions") or {}).items():
+        setattr(context.selinux_options, name, value)
+    if not context.privileged and security.get("procMount") != "Unmasked":
+        context.masked_paths.extend(MASKED)
+
+
+def _set_user(context: Any, security: Json) -> None:
+    if security.get("runAsUser") is not None:
+        context.run_as_user.value = security["runAsUser"]
+    if security.get("runAsGroup") is not None:
+        context.run_as_group.value = security["runAsGroup"]
+    groups = [*(security.get("supplementalGroups") or []), *([security["fsGroup"]] if security.get("fsGroup") is not None else [])]
+    context.supplemental_groups.extend(groups)
+
+
+def _seccomp(security: Json) -> Any:
+    profile = security.get("seccompProfile") or {"type": "Unconfined"}
+    kind = cri.SecurityProfile.ProfileType.Value(profile["type"])
+    return cri.SecurityProfile(profile_type=kind, localhost_ref=profile.get("localhostProfile", ""))
+
+
+def _resources(container: Json) -> Any:
+    """CPU and memory in the units of cgroups, as Kubernetes computes them: 1 CPU is 1024 shares, or all of a period."""
+    resources = container.get("resources") or {}
+    limits = resources.get("limits") or {}
+    requests = limits | (resources.get("requests") or {})
+    result = cri.LinuxContainerResources(cpu_shares=max(2, int(parse(requests.get("cpu", "0")) * 1024)))
+    if "cpu" in limits:
+        result.cpu_period = CPU_PERIOD
+        result.cpu_quota = max(1000, int(parse(limits["cpu"]) * CPU_PERIOD))
+    if "memory" in limits:
+        result.memory_limit_in_bytes = int(parse(limits["memory"]))
+    return result

@@ -1,0 +1,67 @@
+"""Open a client: from a kubeconfig that is named, or from inside a pod when that is asked for.
+
+Nothing is guessed. A program that falls back from one way to the other ends up, sooner or later, on a cluster nobody meant: Binder
+itself runs in Kubernetes, and the current context of a laptop may be production.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds its token, the cluster's certificate authority and its namespace."""
+
+
+class ConnectError(Exception):
+    """The client could not be made; the message says what is missing and where it was looked for."""
+
+
+async def from_kubeconfig(path: Path | str, context: str | None = None) -> ApiClient:
+    """A client for one context of one kubeconfig file (for the file's current context, if none is named).
+
+    Raises ConnectError when the file or the context is missing or makes no sense. Close the client with `await client.close()`.
+    """
+    from kubernetes.aio import config
+    from kubernetes.aio.client import ApiClient, Configuration
+
+    if not Path(path).is_file():
+        raise ConnectError(f"there is no kubeconfig at {path}")
+    configuration = Configuration()
+    try:
+        await config.load_kube_config(
+            config_file=str(path), context=context, client_configuration=configuration, persist_config=False
+        )
+        return ApiClient(configuration)
+    except Exception as error:  # the loader raises whatever its parsers raise
+        raise ConnectError(f"the kubeconfig {path} cannot be used: {error}") from error
+
+
+async def in_cluster() -> ApiClient:
+    """A client for a program that runs in a pod, with the pod's service account. The token is read again once a minute.
+
+    The service account's folder is the usual one, or K8SEXT_SERVICEACCOUNT_DIR where the runtime could not mount it there.
+    Raises ConnectError outside a pod.
+    """
+    from kubernetes.aio.client import ApiClient, Configuration
+    from kubernetes.aio.config import ConfigException
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+    folder = service_account_dir()
+    configuration = Configuration()
+    try:
+        InClusterConfigLoader(str(folder / "token"), str(folder / "ca.crt")).load_and_set(configuration)
+    except ConfigException as error:
+        raise ConnectError(
+            f"this program does not run in a pod with a service account ({error} Looked in {folder}); name a kubeconfig instead"
+        ) from error
+    return ApiClient(configuration)
+
+
+def service_account_dir() -> Path:
+    """The folder that holds `token`, `ca.crt` and `namespace` of this pod."""
+    return Path(os.environ.get("K8SEXT_SERVICEACCOUNT_DIR") or SERVICE_ACCOUNT_DIR)

@@ -1,0 +1,93 @@
+"""One request, plain JSON in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+Json = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class ApiError(Exception):
+    """The API server refused: `code` is the HTTP status, `reason` and `message` come from its Status object."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message or reason or f"HTTP {code}")
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+class Unreachable(Exception):
+    """No answer: the API server is down, the connection broke, or the time is over."""
+
+
+async def request(
+    client: ApiClient,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    query: dict[str, Any] | None = None,
+    content_type: str = "application/json",
+    timeout: float = 30,
+) -> Json:
+    """Send one request and return the decoded answer.
+
+    `path` is absolute ("/api/v1/nodes"), `body` is plain JSON. A PATCH needs one of the patch types above as `content_type`.
+    Raises ApiError when the server answers with anything but 2xx, Unreachable when there is no usable answer.
+    """
+    limit = aiohttp.ClientTimeout(total=timeout)
+    try:
+        response = await send(client, method, path, body, query=query, content_type=content_type, timeout=limit)
+        async with response:
+            return json.loads(await response.read())
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+    except ValueError as error:
+        raise Unreachable(f"{method} {path}: the answer is not JSON") from error
+
+
+async def send(
+    client: ApiClient,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    query: dict[str, Any] | None = None,
+    content_type: str = "application/json",
+    timeout: aiohttp.ClientTimeout,
+) -> aiohttp.ClientResponse:
+    """Send one request and return the answer with its body unread, for streams. Raises ApiError unless it is 2xx."""
+    method, url, headers, _, _ = await client.param_serialize(
+        method,
+        path,
+        query_params=list((query or {}).items()),
+        header_params={"Accept": "application/json", "Content-Type": content_type},
+        auth_settings=["BearerToken"],
+    )
+    answer = await client.call_api(method, url, headers, body, _request_timeout=timeout)
+    response: aiohttp.ClientResponse = answer.response
+    if response.status >= 300:
+        async with response:
+            raise _error(response.status, await response.read())
+    return response
+
+
+def _error(code: int, body: bytes) -> ApiError:
+    try:
+        status = json.loads(body)
+        return ApiError(code, status.get("reason", ""), status.get("message", ""))
+    except (ValueError, AttributeError):
+        return ApiError(code, "", body.decode(errors="replace").strip()[:300])

@@ -1,0 +1,139 @@
+"""List and watch: a stream of what a collection holds, that never ends and never lies.
+
+A watch is one HTTP answer that the server keeps open and writes a line into for every change. Four things go wrong with it, and
+each has its cure here (KEP-956 tells of bookmarks, the page "Kubernetes API Concepts" of the rest):
+
+* the server closes it, on purpose, after a while:   we ask for a time of our own choice and go on where we stopped;
+* the connection dies without a word:                bookmarks make every healthy watch speak about once a minute, so silence is an error;
+* our place in history is forgotten (410 Gone):      list again, and tell the reader so with a new `Listed`;
+* the server comes back to a thousand clients:       wait a random time, longer after each failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiohttp
+
+from k8sext.kube.request import ApiError, Json, Unreachable, request, send
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+log = logging.getLogger(__name__)
+
+INACTIVITY_TIMEOUT = 90.0
+"""Seconds of silence after which a watch counts as dead; a bookmark is due about every 60."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All objects there are, now. What is not among them is gone, whatever was said before."""
+
+    items: list[Json]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One object changed."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    object: Json
+
+
+class _Expired(Exception):
+    """The server no longer knows the resource version we stopped at."""
+
+
+class _Broken(Exception):
+    """The stream ended in a way it should not."""
+
+
+async def list_and_watch(
+    client: ApiClient,
+    path: str,
+    *,
+    query: dict[str, Any] | None = None,
+    inactivity_timeout: float = INACTIVITY_TIMEOUT,
+    first_delay: float = 0.2,
+    longest_delay: float = 30.0,
+) -> AsyncIterator[Listed | Changed]:
+    """Yield a `Listed`, then a `Changed` for every change, for ever; after a gap in history a new `Listed`.
+
+    `path` is a collection ("/api/v1/pods"), `query` may hold fieldSelector and labelSelector. No failure of the server or of the
+    network is raised: it is logged, and tried again after a random delay that doubles from `first_delay` to `longest_delay`.
+    """
+    query = query or {}
+    delay = first_delay
+    version = ""
+    while True:
+        try:
+            if not version:
+                items, version = await _list(client, path, query)
+                yield Listed(items)
+            async for change, version in _watch(client, path, query, version, inactivity_timeout):
+                delay = first_delay
+                if change is not None:
+                    yield change
+            continue
+        except _Expired:
+            version = ""
+        except (ApiError, Unreachable, _Broken) as error:
+            log.warning("watching %s: %s; trying again", path, error)
+        await asyncio.sleep(delay * random.uniform(0.5, 1.5))
+        delay = min(delay * 2, longest_delay)
+
+
+async def _list(client: ApiClient, path: str, query: dict[str, Any]) -> tuple[list[Json], str]:
+    answer = await request(client, "GET", path, query=query)
+    try:
+        # the items of a list leave out what the list says once
+        kind = {"apiVersion": answer["apiVersion"], "kind": answer["kind"].removesuffix("List")}
+        return [kind | item for item in answer["items"] or []], answer["metadata"]["resourceVersion"]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise _Broken("the answer is not a list of objects") from error
+
+
+async def _watch(
+    client: ApiClient, path: str, query: dict[str, Any], version: str, inactivity_timeout: float
+) -> AsyncIterator[tuple[Changed | None, str]]:
+    """Yield each change (None for a bookmark) with the resource version to go on from."""
+    query = query | {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": version,
+        "timeoutSeconds": random.randint(300, 600),
+    }
+    limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=inactivity_timeout)
+    try:
+        response = await send(client, "GET", path, query=query, timeout=limit)
+        async with response:
+            while line := await response.content.readline():
+                yield _decode(line)
+    except ApiError as error:
+        raise _Expired from error if error.code == 410 else error
+    except asyncio.TimeoutError as error:
+        raise _Broken(f"silent for {inactivity_timeout:.0f} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _Broken(f"the stream broke ({error or type(error).__name__})") from error
+
+
+def _decode(line: bytes) -> tuple[Changed | None, str]:
+    try:
+        event = json.loads(line)
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            code, message = item.get("code", 0), item.get("message", "")
+        else:
+            version = item["metadata"]["resourceVersion"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _Broken(f"a line makes no sense: {line[:80]!r}") from error
+    if kind == "ERROR":
+        raise _Expired if code == 410 else _Broken(f"the server says: {message}")
+    return (None if kind == "BOOKMARK" else Changed(kind, item)), version

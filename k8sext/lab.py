@@ -1,0 +1,92 @@
+"""`k8sext lab`: a cluster, and JupyterLab on the notebooks, until Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from k8sext import cluster
+from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.programs.progress import for_terminal
+
+FIRST_NOTEBOOK = "00-start-here.ipynb"
+
+
+def serve(folder: Path | None, name: str | None, data: Path | None, port: int | None, browser: bool | None) -> int:
+    """Serve until Ctrl-C, SIGTERM or the terminal's end; returns JupyterLab's exit code. Raises ClusterError."""
+    notebooks = _notebooks(folder)
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ClusterError(
+            "JupyterLab is not installed in this Python environment: install it with `pip install jupyterlab`."
+        )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _as_keyboard_interrupt)
+    with cluster.up(name, data, progress=for_terminal()) as found:
+        command = [sys.executable, "-m", "jupyterlab", *_options(notebooks, port, browser)]
+        environment = {
+            **os.environ,
+            **cluster.environment(found),
+            "K8SEXT_CLUSTER": found.name,
+            "K8SEXT_DATA": str(found.layout.data),
+        }
+        print(
+            "JupyterLab starts; Ctrl-C ends it"
+            + (" and the cluster." if found.started_here else "; the cluster stays up."),
+            flush=True,
+        )
+        server = subprocess.Popen(command, env=environment)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return _end(server)
+
+
+def _as_keyboard_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(server: subprocess.Popen[bytes]) -> int:
+    """Let JupyterLab stop its kernels; a second Ctrl-C must not leave it half stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.terminate()
+    try:
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    return 0
+
+
+def _notebooks(folder: Path | None) -> Path:
+    candidates = [folder] if folder else [Path("notebooks"), Path(__file__).parents[1] / "notebooks"]
+    for candidate in candidates:
+        if next(candidate.glob("*.ipynb"), None):
+            return candidate.absolute()
+    raise ClusterError(
+        f"There are no notebooks in {candidates[0]}: name their folder, as in `k8sext lab path/to/notebooks`, or start this in the "
+        "workbook's own folder."
+    )
+
+
+def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[str]:
+    """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened too."""
+    first = FIRST_NOTEBOOK if (notebooks / FIRST_NOTEBOOK).exists() else ""
+    if browser is None:
+        browser = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    options = [
+        f"--ServerApp.root_dir={notebooks.parent}",
+        f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}",
+        # Ctrl-C ends it at once, without a question that a learner may not see.
+        "--ServerApp.answer_yes=True",
+    ]
+    if port:
+        options.append(f"--ServerApp.port={port}")
+    if not browser:
+        options.append("--no-browser")
+    if os.getuid() == 0:
+        options.append("--allow-root")
+    return options

@@ -1,0 +1,29 @@
+"""`%load_ext k8sext`: connect a notebook to its cluster.
+
+After it, `!kubectl ...` talks to the workbook's cluster with that cluster's own kubectl, a command that fails makes the
+cell fail, and everything started in the background ends with the notebook.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from k8sext.cluster import Cluster, connect, environment
+from k8sext.notebook.shell import Shell
+
+
+def load(ipython: Any) -> None:
+    """Find the learner's cluster or start it, take over `!`, and say in one line what answers."""
+    cluster = connect()
+    os.environ.update(environment(cluster))
+    Shell(ipython).install()
+    print(greeting(cluster))
+
+
+def greeting(cluster: Cluster) -> str:
+    """Ask both ends for their version, which proves that the API server answers, and return the line to print."""
+    versions = json.loads(cluster.kubectl("version", "--output=json"))
+    client, server = (versions[end]["gitVersion"] for end in ("clientVersion", "serverVersion"))
+    return f"Connected: kubectl {client}, API server {server}."

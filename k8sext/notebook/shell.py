@@ -1,0 +1,171 @@
+"""Our `!`: run a command from a notebook cell, show what it prints while it runs, and fail when it fails.
+
+Jupyter's own `!` runs commands in a pseudo-terminal (lines end in CR LF) and says nothing when a command fails. Ours
+uses a pipe, raises `CommandFailed`, and lets a command that ends in `&` run on in the background until the kernel ends.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from IPython.utils.text import SList
+
+from k8sext.notebook.processes import ProcessGroups
+
+FIRST_LINE_WITHIN = 5.0
+INTERRUPT_GRACE = 2.0
+POLL = 0.02
+
+
+class CommandFailed(Exception):
+    """A command of a `!` line ended with an exit code other than 0.
+
+    Attributes: `command`, `returncode` (negative: ended by that signal), `output` (all it printed).
+    """
+
+    def __init__(self, command: str, returncode: int, output: str) -> None:
+        self.command, self.returncode, self.output = command, returncode, output
+        lines = [line for line in output.splitlines() if line.strip()]
+        super().__init__(f"{self.summary()}: {lines[-1].strip()}" if lines else self.summary())
+
+    def summary(self) -> str:
+        """Return one line without the output, which the reader has already seen above it."""
+        how = f"exit code {self.returncode}"
+        if self.returncode < 0:
+            how = f"stopped by {signal.Signals(-self.returncode).name}"
+        lines = self.command.strip().splitlines() or [""]
+        return f"{how} from: {lines[0]}{' ...' if len(lines) > 1 else ''}"
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self.summary()}"]
+
+
+class Shell:
+    """The replacement of `ipython.system` (`!cmd`) and `ipython.getoutput` (`x = !cmd`) for one IPython shell."""
+
+    def __init__(self, ipython: Any) -> None:
+        self.ipython = ipython
+        self.groups = ProcessGroups()
+
+    def install(self) -> None:
+        """Take over `!` and the cell magic `%%sh` in this IPython shell."""
+        self.ipython.system = self.system
+        self.ipython.getoutput = self.getoutput
+        self.ipython.register_magic_function(self.script, "cell", "sh")
+
+    def system(self, cmd: str) -> None:
+        """Run `!cmd` and stream its output into the cell. Raises CommandFailed."""
+        command = self.ipython.var_expand(cmd, depth=1)
+        if is_background(command):
+            print(self.start(command), end="")
+        else:
+            self.run(command, _show, subprocess.STDOUT)
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
+        """Run `x = !cmd` and return its standard output as a list of lines; errors are shown. Raises CommandFailed."""
+        command = self.ipython.var_expand(cmd, depth=depth + 1)
+        text = self.start(command) if is_background(command) else self.run(command, None, subprocess.PIPE)
+        return SList(text.splitlines()) if split else text
+
+    def script(self, _line: str, cell: str) -> None:
+        """Run a `%%sh` cell like one `!` line; it ends at the first command that fails. Raises CommandFailed."""
+        self.run(cell, _show, subprocess.STDOUT, option="-ec")
+
+    def run(self, command: str, show: Callable[[str], None] | None, stderr: int, option: str = "-c") -> str:
+        """Run `command` to its end and return what it printed on standard output. Raises CommandFailed."""
+        with self._started([option, command], stderr) as process:
+            output, errors = _follow(process, show)
+            returncode = process.wait()
+        if returncode:
+            raise CommandFailed(command, returncode, output + errors)
+        return output
+
+    def start(self, command: str) -> str:
+        """Start `command &` and return its first line, or all it printed if it ended already. Raises CommandFailed.
+
+        What it prints later goes to a file that vanishes with it, so a later cell never shows stray lines.
+        """
+        command = command.rstrip().removesuffix("&").rstrip()
+        with tempfile.TemporaryFile() as log:
+            process = self.groups.start(["-c", command], log, subprocess.STDOUT)
+            deadline = time.monotonic() + FIRST_LINE_WITHIN
+            while process.poll() is None and b"\n" not in _written(log) and time.monotonic() < deadline:
+                time.sleep(POLL)
+            output = _written(log).decode(errors="replace").replace("\r\n", "\n")
+        if process.poll():
+            raise CommandFailed(command, process.returncode, output)
+        return output if process.poll() == 0 else "".join(output.splitlines(keepends=True)[:1])
+
+    @contextmanager
+    def _started(self, arguments: list[str], stderr: int) -> Iterator[subprocess.Popen[bytes]]:
+        process = self.groups.start(arguments, subprocess.PIPE, stderr)
+        try:
+            yield process
+        except KeyboardInterrupt:
+            self.groups.interrupt(process, INTERRUPT_GRACE)
+            raise
+        finally:
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            self.groups.forget(process)
+
+
+def is_background(command: str) -> bool:
+    """Whether the command line ends in a single `&`."""
+    stripped = command.rstrip()
+    return stripped.endswith("&") and not stripped.endswith(("&&", "\\&"))
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _written(log: IO[bytes]) -> bytes:
+    return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0)
+
+
+def _follow(process: subprocess.Popen[bytes], show: Callable[[str], None] | None) -> tuple[str, str]:
+    """Read both pipes until they end, or until the command has ended and left them to a process that lives on."""
+    texts = {1: "", 2: ""}
+    with selectors.DefaultSelector() as selector:
+        for number, pipe, forward in ((1, process.stdout, show), (2, process.stderr, _complain)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, (number, forward, _decoder()))
+        while selector.get_map():
+            ended = process.poll() is not None
+            ready = selector.select(timeout=POLL)
+            if ended and not ready:
+                break
+            for key, _ in ready:
+                number, forward, decoder = key.data
+                data = os.read(key.fd, 65536)
+                text = decoder.decode(data, final=not data)
+                texts[number] += text
+                if forward and text:
+                    forward(text)
+                if not data:
+                    selector.unregister(key.fileobj)
+    return texts[1], texts[2]
+
+
+def _decoder() -> io.IncrementalNewlineDecoder:
+    """UTF-8 across chunk borders, with CR LF turned into LF."""
+    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
