@@ -43,6 +43,9 @@ def up(
     name: Name = None,
     data: Data = None,
     port: Annotated[int | None, typer.Option(help="The API server's port [default: a free one].")] = None,
+    light: Annotated[
+        int | None, typer.Option("--nodes", min=0, max=5000, help="So many nodes more, which only register.")
+    ] = None,
     provider: Annotated[
         str | None, typer.Option(help="Where the cluster comes from [default: $K8SEXT_PROVIDER or embedded].")
     ] = None,
@@ -50,7 +53,7 @@ def up(
     """Start the cluster, or find it running."""
     from k8sext.cluster.programs.progress import for_terminal
 
-    found = cluster.up(name, data, port=port, provider=provider, progress=for_terminal())
+    found = cluster.up(name, data, port=port, light_nodes=light, provider=provider, progress=for_terminal())
     print(
         f"The cluster {found.name} is up at {found.server}."
         if found.started_here
@@ -186,6 +189,55 @@ def version(output: Format = Output.table) -> None:
         if output is Output.json
         else "\n".join(f"{key} {value}" for key, value in versions.items())
     )
+
+
+node = typer.Typer(help="Nodes of the embedded cluster: add, stop, start, remove.", no_args_is_help=True)
+app.add_typer(node, name="node")
+NodeName = Annotated[str, typer.Argument(help="As `kubectl get nodes` names it.")]
+
+
+@node.command("add")
+def node_add(
+    node: NodeName,
+    zone: Annotated[str, typer.Option(help="Its zone; the region is the part before the last dash.")] = "lab-a",
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; can be repeated.")] = None,
+    taint: Annotated[list[str] | None, typer.Option(help="KEY=VALUE:EFFECT; can be repeated.")] = None,
+    capacity: Annotated[list[str] | None, typer.Option(help="RESOURCE=QUANTITY, as cpu=8; can be repeated.")] = None,
+    name: Name = None,
+    data: Data = None,
+) -> None:
+    """A node joins the cluster."""
+    from k8sext.cluster import nodes
+
+    nodes.add(_existing(name, data), node, zone, label or (), taint or (), capacity or ())
+    print(f"Node {node} is Ready.")
+
+
+@node.command("stop")
+def node_stop(node: NodeName, name: Name = None, data: Data = None) -> None:
+    """Take a node's power away: its containers end at once, and it is NotReady within 20 seconds."""
+    from k8sext.cluster import nodes
+
+    nodes.stop(_existing(name, data), node)
+    print(f"Node {node} is without power; within 20 seconds the control plane calls it NotReady.")
+
+
+@node.command("start")
+def node_start(node: NodeName, name: Name = None, data: Data = None) -> None:
+    """Give a stopped node its power back."""
+    from k8sext.cluster import nodes
+
+    nodes.start(_existing(name, data), node)
+    print(f"Node {node} is Ready.")
+
+
+@node.command("rm")
+def node_rm(node: NodeName, name: Name = None, data: Data = None) -> None:
+    """Take a node out of the cluster for good."""
+    from k8sext.cluster import nodes
+
+    nodes.remove(_existing(name, data), node)
+    print(f"Node {node} is gone.")
 
 
 def _existing(name: str | None, data: Path | None) -> Any:

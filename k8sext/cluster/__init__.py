@@ -94,12 +94,14 @@ def up(
     data: str | os.PathLike[str] | None = None,
     *,
     port: int | None = None,
+    light_nodes: int | None = None,
     provider: str | None = None,
     progress: Any = None,
 ) -> Cluster:
     """Start the cluster called name (default $K8SEXT_CLUSTER, else k8sext) or find it running.
 
-    data is a folder for its files, port the API server's; both are chosen unless given. progress hears of long work (see
+    data is a folder for its files, port the API server's; both are chosen unless given. light_nodes join beside the three nodes that
+    run pods, and only register. progress hears of long work (see
     k8sext.cluster.programs.progress). Raises ClusterError.
     """
     from k8sext.cluster import embedded
@@ -109,7 +111,7 @@ def up(
     if provider not in PROVIDERS:
         raise ClusterError(f"There is no provider {provider!r}: choose one of {', '.join(PROVIDERS)}.")
     where = layout(name, data)
-    started = embedded.up(where, progress or Progress(), port)
+    started = embedded.up(where, progress or Progress(), port, light_nodes)
     return Cluster(where.name, provider, where, started_here=started)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from k8sext.cluster import components
@@ -9,7 +11,7 @@ from k8sext.cluster.components import Component
 from k8sext.cluster.paths import Layout
 
 
-def control_plane(layout: Layout, config: dict[str, Any]) -> list[list[Component]]:
+def stages(layout: Layout, config: dict[str, Any]) -> list[list[Component]]:
     """The stages of a cluster's start; the members of a stage start together, the next one when all of them are well."""
     programs, ports, pki = config["programs"], config["ports"], layout.pki
     etcd = components.etcd(programs["etcd"], layout.etcd, pki, ports["etcd"], ports["etcd-peer"])
@@ -29,9 +31,23 @@ def control_plane(layout: Layout, config: dict[str, Any]) -> list[list[Component
     scheduler = components.scheduler(
         programs["kube-scheduler"], pki, pki / "scheduler.kubeconfig", ports["kube-scheduler"]
     )
-    return [[etcd], [api_server], [controller_manager, scheduler]]
+    return [[etcd], [api_server], [controller_manager, scheduler, *node_processes(layout, config)]]
+
+
+def all_components(layout: Layout, config: dict[str, Any]) -> list[Component]:
+    """All programs in the order of their start."""
+    return [component for stage in stages(layout, config) for component in stage]
 
 
 def node_processes(layout: Layout, config: dict[str, Any]) -> list[Component]:
     """The two processes behind the nodes: the container runtime and the kubelet of the workbook itself."""
-    return []
+    common = [
+        f"--nodes={layout.nodes_file}",
+        f"--root-dir={layout.nodes}",
+        f"--socket-dir={layout.sockets}",
+        f"--loopback={config['loopback']}",
+    ]
+    runtime = [sys.executable, "-m", "k8sext.infra.cri", *common]
+    kubelet = [sys.executable, "-m", "k8sext.infra.kubelet", *common, f"--client-ca-file={layout.pki}/ca.crt"]
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return [Component("container-runtime", runtime, environment=path), Component("kubelet", kubelet, environment=path)]

@@ -16,21 +16,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-from k8sext.cluster import process, programs, supervisor
+from k8sext.cluster import nodes, process, programs, supervisor
 from k8sext.cluster.components import SERVICE_ADDRESS, egress_selector
+from k8sext.cluster.control_plane import all_components
 from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.paths import Layout, read_json, write_json
 from k8sext.cluster.ports import choose, loopback_block
 from k8sext.cluster.programs.progress import Progress
 from k8sext.cluster.versions import KUBERNETES
+from k8sext.infra import cri
 
 PORTS = ("kube-apiserver", "etcd", "etcd-peer", "kube-controller-manager", "kube-scheduler")
 STOP_LIMIT = 20.0
 DATA_SETTING = "name another folder with --data, or another place for all clusters with K8SEXT_STATE"
 
 
-def up(layout: Layout, progress: Progress, port: int | None = None) -> bool:
+def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes: int | None = None) -> bool:
     """Make the cluster run. Returns whether this call started it: False when it was up already.
+
+    port is the API server's; light_nodes is how many nodes join that only register and hold leases, for lessons on scheduling.
 
     Raises ClusterError with a sentence; then nothing of the failed start is left running.
     """
@@ -47,7 +51,7 @@ def up(layout: Layout, progress: Progress, port: int | None = None) -> bool:
                 _stop(layout)
             found = programs.find(progress=progress)
             with progress.step(f"Starting Kubernetes {KUBERNETES}"):
-                _prepare(layout, found, port)
+                _prepare(layout, found, port, light_nodes)
                 _start(layout)
     return True
 
@@ -65,7 +69,7 @@ def _is_up(layout: Layout, port: int | None) -> bool:
     return True
 
 
-def _prepare(layout: Layout, found: dict[str, Path], port: int | None) -> None:
+def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nodes: int | None) -> None:
     """Everything that must stand on the disk before the first program starts."""
     for folder in (layout.data, layout.pki, layout.logs, layout.nodes):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,6 +78,7 @@ def _prepare(layout: Layout, found: dict[str, Path], port: int | None) -> None:
     ports = choose(PORTS, earlier.get("ports", {}), {"kube-apiserver": port} if port else None)
     server = f"https://127.0.0.1:{ports['kube-apiserver']}"
     _certificates(layout, server)
+    nodes.prepare(layout, server, light_nodes)
     (layout.data / "egress-selector.yaml").write_text(egress_selector(layout.sockets / "egress.sock"))
     layout.state.unlink(missing_ok=True)
     write_json(
@@ -139,6 +144,7 @@ def _start(layout: Layout) -> None:
                 message = layout.read_state().get("message") if phase == "failed" else None
                 raise ClusterError(message or f"The cluster's supervisor ended:\n{process.last_words(log, 12)}")
             time.sleep(0.03)
+        nodes.mark_control_plane(layout)
     except BaseException:
         child.terminate()
         child.wait()
@@ -169,6 +175,7 @@ def _stop(layout: Layout) -> None:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.03)
+    cri.stop_all(layout.nodes, layout.sockets)
     shutil.rmtree(layout.sockets, ignore_errors=True)
 
 
@@ -177,7 +184,7 @@ def _remove(layout: Layout) -> None:
     for folder in (layout.pki, layout.logs, layout.etcd, layout.nodes):
         shutil.rmtree(folder, ignore_errors=True)
     files = (layout.kubeconfig, layout.config, layout.state, layout.nodes_file, layout.supervisor_lock)
-    for file in (*files, layout.data / "egress-selector.yaml", *layout.data.glob(".*.tmp")):
+    for file in (*files, layout.data / "egress-selector.yaml", layout.data / "nodes.lock", *layout.data.glob(".*.tmp")):
         file.unlink(missing_ok=True)
     if layout.data.exists() and not any(layout.data.iterdir()):
         layout.data.rmdir()
@@ -208,8 +215,7 @@ def status(layout: Layout) -> dict[str, Any]:
     if not running:
         return found
     context = process.tls_context(layout.pki, "admin")
-    known = {c.name: c for stage in supervisor.control_plane(layout, config) for c in stage}
-    known |= {c.name: c for c in supervisor.node_processes(layout, config)}
+    known = {c.name: c for c in all_components(layout, config)}
 
     async def health(name: str, entry: dict[str, Any]) -> str:
         if not entry["pid"]:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k8sext.cluster import certificates as x509
+from k8sext.cluster.desired_nodes import is_ready
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, read_json, write_json
 
@@ -82,17 +83,6 @@ def _credentials(layout: Layout, entry: dict[str, Any], server: str) -> None:
     x509.issue(ca, name, ["system:nodes"], hosts=[f"10.244.{entry['index']}.1", entry["name"]]).save(folder, "kubelet")
 
 
-def wanted(layout: Layout) -> list[str]:
-    """The names of the nodes that should be running."""
-    return [entry["name"] for entry in read_json(layout.nodes_file).get("nodes", []) if entry["state"] == "running"]
-
-
-def is_ready(node_object: Mapping[str, Any]) -> bool:
-    """Whether a Node object says Ready."""
-    conditions = node_object.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
 def add(
     layout: Layout,
     name: str,
@@ -120,6 +110,13 @@ def add(
         _credentials(layout, entry, read_json(layout.config)["server"])
         desired["nodes"].append(entry)
     _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
+
+
+def mark_control_plane(layout: Layout) -> None:
+    """Give the control-plane node its role label, which a kubelet may not give itself (admission plugin NodeRestriction)."""
+    first = read_json(layout.nodes_file)["nodes"][0]
+    if any(taint["key"] == CONTROL_PLANE for taint in first["taints"]) and first["state"] == "running":
+        _kubectl(layout, "label", "--overwrite", "node", first["name"], f"{CONTROL_PLANE}=")
 
 
 def stop(layout: Layout, name: str) -> None:

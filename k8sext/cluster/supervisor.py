@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from k8sext.cluster import process, relay
 from k8sext.cluster.components import Component
-from k8sext.cluster.control_plane import control_plane, node_processes
+from k8sext.cluster.control_plane import all_components, stages
+from k8sext.cluster.desired_nodes import is_ready, wanted
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, read_json, write_json
 
@@ -37,6 +40,7 @@ class Supervisor:
         self.layout = layout
         self.config = read_json(layout.config)
         self.stop = asyncio.Event()
+        self.missing: set[str] = set()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.state: dict[str, Any] = {
             "name": layout.name,
@@ -57,16 +61,19 @@ class Supervisor:
         keepers: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(START_LIMIT):
-                for stage in control_plane(self.layout, self.config):
+                for stage in stages(self.layout, self.config):
                     keepers += [asyncio.create_task(self.keep(component)) for component in stage]
                     await self.first(*[self.healthy(component) for component in stage], keepers=keepers)
-                await self.first(self.default_service_account(), keepers=keepers)
-                keepers += [asyncio.create_task(self.keep(c)) for c in node_processes(self.layout, self.config)]
+                nodes = [self.node_ready(name) for name in wanted(self.layout)]
+                await self.first(self.default_service_account(), *nodes, keepers=keepers)
             self.report(phase="ready")
             await self.first(self.stop.wait(), keepers=keepers)
-        except (ClusterError, TimeoutError) as error:
+        except ClusterError as error:
+            self.report(phase="failed", message=str(error))
+        except TimeoutError:
+            missing = ", ".join(sorted(self.missing))
             self.report(
-                phase="failed", message=str(error) or f"The control plane was not ready within {START_LIMIT:.0f} s."
+                phase="failed", message=f"Not ready within {START_LIMIT:.0f} s: {missing}. Logs: {self.layout.logs}"
             )
         except StopRequested:
             pass
@@ -126,20 +133,38 @@ class Supervisor:
     async def healthy(self, component: Component) -> None:
         """Wait until a component says that it is well."""
         context = process.tls_context(self.layout.pki, "admin")
-        while (await process.get(component.port or 0, component.health_path, context))[0] != 200:
-            await asyncio.sleep(POLL)
+        with self.waiting_for(component.name):
+            while component.port and (await process.get(component.port, component.health_path, context))[0] != 200:
+                await asyncio.sleep(POLL)
 
     async def default_service_account(self) -> None:
         """Wait until pods can be created: the controllers have made the service account that every pod needs."""
+        with self.waiting_for("the service account default"):
+            while not await self.find("/api/v1/namespaces/default/serviceaccounts/default"):
+                await asyncio.sleep(POLL)
+
+    async def node_ready(self, name: str) -> None:
+        """Wait until a node is Ready."""
+        with self.waiting_for(f"node {name}"):
+            while not is_ready(await self.find(f"/api/v1/nodes/{name}")):
+                await asyncio.sleep(POLL)
+
+    async def find(self, path: str) -> dict[str, Any]:
+        """GET an object from the API server as administrator; {} when it is not there (yet), or no server is."""
         context = process.tls_context(self.layout.pki, "admin")
-        path = "/api/v1/namespaces/default/serviceaccounts/default"
-        while (await process.get(self.config["ports"]["kube-apiserver"], path, context))[0] != 200:
-            await asyncio.sleep(POLL)
+        code, body = await process.get(self.config["ports"]["kube-apiserver"], path, context)
+        return json.loads(body) if code == 200 else {}
+
+    @contextlib.contextmanager
+    def waiting_for(self, what: str) -> Iterator[None]:
+        """Note what the start waits for, to say it if the wait is in vain."""
+        self.missing.add(what)
+        yield
+        self.missing.discard(what)
 
     def stop_children(self) -> None:
         """Stop in the reverse of the order in which they were started."""
-        components = [c for stage in control_plane(self.layout, self.config) for c in stage]
-        patience = {c.name: c.patience for c in [*components, *node_processes(self.layout, self.config)]}
+        patience = {c.name: c.patience for c in all_components(self.layout, self.config)}
         for name, child in reversed(self.children.items()):
             process.stop(child, patience[name])
             self.state["components"][name]["pid"] = None
@@ -159,15 +184,16 @@ class StopRequested(Exception):
     """The cluster is to stop while something is still waited for."""
 
 
-def take_lock(path: Path) -> TextIO | None:
-    """The lock as an open file, held until it is closed or the process ends; None when another process holds it."""
-    file = path.open("a")
+def take_lock(path: Path) -> int | None:
+    """The lock as a file descriptor, held until it is closed or the process has ended; None when another process holds it."""
+    # Not a file object: Python would close that at its own end, when the process is still there to be seen.
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        os.close(lock)
         return None
-    return file
+    return lock
 
 
 def is_running(layout: Layout) -> bool:
@@ -177,7 +203,7 @@ def is_running(layout: Layout) -> bool:
     lock = take_lock(layout.supervisor_lock)
     if lock is None:
         return True
-    lock.close()
+    os.close(lock)
     return False
 
 
@@ -190,7 +216,6 @@ async def _main(layout: Layout) -> int:
 
 if __name__ == "__main__":
     here = Layout(sys.argv[1], Path(sys.argv[2]))
-    held = take_lock(here.supervisor_lock)
-    if held is None:
+    if take_lock(here.supervisor_lock) is None:
         sys.exit(f"A supervisor for {here.data} runs already.")
     sys.exit(asyncio.run(_main(here)))

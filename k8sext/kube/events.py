@@ -69,7 +69,7 @@ class EventRecorder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._queue.join(), timeout=2)
         if self._task:
             self._task.cancel()

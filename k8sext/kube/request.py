@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,7 @@ async def request(
         response = await send(client, method, path, body, query=query, content_type=content_type, timeout=limit)
         async with response:
             return json.loads(await response.read())
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
     except ValueError as error:
         raise Unreachable(f"{method} {path}: the answer is not JSON") from error

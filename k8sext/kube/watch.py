@@ -77,8 +77,8 @@ async def list_and_watch(
             if not version:
                 items, version = await _list(client, path, query)
                 yield Listed(items)
-            async for change, version in _watch(client, path, query, version, inactivity_timeout):
-                delay = first_delay
+            async for change, seen in _watch(client, path, query, version, inactivity_timeout):
+                delay, version = first_delay, seen
                 if change is not None:
                     yield change
             continue
@@ -117,8 +117,10 @@ async def _watch(
             while line := await response.content.readline():
                 yield _decode(line)
     except ApiError as error:
-        raise _Expired from error if error.code == 410 else error
-    except asyncio.TimeoutError as error:
+        if error.code == 410:
+            raise _Expired from error
+        raise
+    except TimeoutError as error:
         raise _Broken(f"silent for {inactivity_timeout:.0f} s") from error
     except (aiohttp.ClientError, OSError) as error:
         raise _Broken(f"the stream broke ({error or type(error).__name__})") from error
@@ -128,12 +130,9 @@ def _decode(line: bytes) -> tuple[Changed | None, str]:
     try:
         event = json.loads(line)
         kind, item = event["type"], event["object"]
-        if kind == "ERROR":
-            code, message = item.get("code", 0), item.get("message", "")
-        else:
-            version = item["metadata"]["resourceVersion"]
+        if kind != "ERROR":
+            return (None if kind == "BOOKMARK" else Changed(kind, item)), item["metadata"]["resourceVersion"]
+        code, message = item["code"], item.get("message", "")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _Broken(f"a line makes no sense: {line[:80]!r}") from error
-    if kind == "ERROR":
-        raise _Expired if code == 410 else _Broken(f"the server says: {message}")
-    return (None if kind == "BOOKMARK" else Changed(kind, item)), version
+    raise _Expired if code == 410 else _Broken(f"the server says: {message}")

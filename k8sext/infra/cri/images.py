@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pwd
 import sys
 import time
 from pathlib import Path
@@ -74,13 +73,11 @@ class ImageService(api_pb2_grpc.ImageServiceServicer):
 
 def built_in_image() -> api.Image:
     """Describe the running Python environment as an image. Its user is ours: what it runs, runs as we do."""
-    uid = os.getuid()
     return api.Image(
         id=IMAGE_ID,
         repo_tags=[BUILT_IN],
         size=Path(sys.executable).stat().st_size,
-        uid=api.Int64Value(value=uid),
-        username="" if uid else pwd.getpwuid(uid).pw_name,
+        uid=api.Int64Value(value=os.getuid()),
         spec=api.ImageSpec(image=BUILT_IN),
         pinned=True,
     )

@@ -1,4 +1,6 @@
-"""The server's side of a node's supervisor: start it when it is not there, ask it, hear from it (requests: see `shim`)."""
+"""The server's side of a node's supervisor: start it when it is not there, ask it, hear from it (requests: see
+`shim`).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Session:
 class ShimClient:
     """A connection to the supervisor of one node."""
 
-    def __init__(self, socket_path: Path, folder: Path, on_exit: Callable[[str], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, socket_path: Path, folder: Path, on_exit: Callable[[str], None], on_lost: Callable[[], None]
+    ) -> None:
         """`on_exit` hears of each container that ended, `on_lost` of the supervisor's death, with which all its containers died."""
         self._path, self._folder = socket_path, folder
         self._on_exit, self._on_lost = on_exit, on_lost
@@ -72,7 +76,9 @@ class ShimClient:
             self._socket = self._dial()
         self._reader = asyncio.create_task(self._read(self._socket))
 
-    async def ask(self, do: str, container: str = "", session: socket.socket | None = None, **details: Any) -> dict[str, Any]:
+    async def ask(
+        self, do: str, container: str = "", session: socket.socket | None = None, **details: Any
+    ) -> dict[str, Any]:
         """Send a request and return its answer; raise ShimError when it is refused."""
         if self._socket is None:
             raise ShimError("the supervisor of this node's containers has died; it is being replaced, try again")
@@ -128,10 +134,18 @@ class ShimClient:
         command = [sys.executable, "-S", "-E", "-m", "k8sext.infra.cri.shim", str(self._path), str(self._folder)]
         with (self._folder / "shim.log").open("ab") as output:
             done = subprocess.run(
-                command, cwd=SOURCE_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, check=False
+                command,
+                cwd=SOURCE_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                check=False,
             )
         if done.returncode != 0:
-            raise ShimError(f"the supervisor of this node's containers did not start; its last words are in {output.name}")
+            raise ShimError(
+                f"the supervisor of this node's containers did not start; its last words are in {output.name}"
+            )
 
     async def _send(self, packet: bytes, session: socket.socket | None) -> None:
         assert self._socket is not None
@@ -141,7 +155,9 @@ class ShimClient:
             except BlockingIOError:
                 await asyncio.sleep(0.005)  # asyncio cannot wait for room and pass a descriptor too
             except OSError as problem:
-                raise ShimError(f"the supervisor of this node's containers does not answer: {os.strerror(problem.errno or 0)}") from None
+                raise ShimError(
+                    f"the supervisor of this node's containers does not answer: {os.strerror(problem.errno or 0)}"
+                ) from None
             else:
                 return
 

@@ -1,10 +1,10 @@
-"""What the runtime knows: sandboxes and containers, in memory and as JSON files, so that a new server goes on where the old one was killed.
+"""What the runtime knows: sandboxes and containers, in memory and as JSON files, so that a new server goes on where
+the old one was killed.
 
-    <folder>/sandboxes/<id>.json
-    <folder>/containers/<id>/container.json     what was asked for and how far it came (written by the server)
-    <folder>/containers/<id>/spec.json          what the supervisor is to run (written by the server)
-    <folder>/containers/<id>/{process,exit}.json    what runs, how it ended (written by the supervisor)
-    <folder>/containers/<id>/work/              the container's working folder and HOME
+<folder>/sandboxes/<id>.json <folder>/containers/<id>/container.json what was asked for and how far it came (written
+by the server) <folder>/containers/<id>/spec.json what the supervisor is to run (written by the server)
+<folder>/containers/<id>/{process,exit}.json what runs, how it ended (written by the supervisor)
+<folder>/containers/<id>/work/ the container's working folder and HOME
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Container:
     started_at: int = 0
     finished_at: int = 0
     exit_code: int = 0
-    state: int = api.CONTAINER_CREATED
+    state: api.ContainerState = api.CONTAINER_CREATED
     reason: str = ""
     message: str = ""
     log_path: str = ""
@@ -95,7 +95,18 @@ class Store:
         """Keep a container as it is now."""
         folder = self.container_folder(container)
         (folder / "work").mkdir(parents=True, exist_ok=True)
-        keys = ("id", "sandbox_id", "created_at", "started_at", "finished_at", "exit_code", "state", "reason", "message", "log_path")
+        keys = (
+            "id",
+            "sandbox_id",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "exit_code",
+            "state",
+            "reason",
+            "message",
+            "log_path",
+        )
         _write(folder / "container.json", container, keys)
         self.containers[container.id] = container
 
@@ -143,7 +154,9 @@ class Store:
 def remove_tree(folder: Path) -> None:
     """Remove a folder, also where its owner forbade himself to write."""
 
-    def allow_and_retry(remove: Any, path: str, _: Any) -> None:
+    def allow_and_retry(remove: Any, path: str, failure: Any) -> None:
+        if isinstance(failure[1], FileNotFoundError):
+            return
         parent = Path(path).parent
         try:
             parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
@@ -164,7 +177,7 @@ def _write(path: Path, thing: Sandbox | Container, keys: tuple[str, ...]) -> Non
 def write_aside(path: Path, text: str) -> None:
     """Replace a file in one step: whoever reads sees the old content or the new. Only its owner may read it."""
     new = path.with_name(f"{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(path)
 

@@ -5,7 +5,8 @@ One process runs any number of nodes. Read it in this order:
 * `fleet` keeps a kubelet running for every node that nodes.json wants, `kubelet` puts one node together from its parts;
 * `node` registers the node and says that it lives, `light` does only this, for a thousand nodes;
 * `pods` has one worker for each pod: look at the runtime, `plan` the next step, take it, report the `status`, again;
-* `sandbox` and `containers` take the steps, `translate` puts them into the words of CRI, with `images`, `env`, `volumes`, `probes`, `hooks` and `backoff` at their side;
+* `sandbox` and `containers` take the steps, `translate` puts them into the words of CRI, with `images`,
+  `env`, `volumes`, `probes`, `actions` and `backoff` at their side;
 * `server` answers the API server: logs, exec, attach.
 
 It speaks to the runtime over CRI only, so any CRI runtime will do. It keeps no state of its own that matters: kill it at any

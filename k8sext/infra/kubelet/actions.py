@@ -60,12 +60,14 @@ class Actions:
         url = f"{scheme}://{self._dial(host)}:{port}{path}"
         limit = aiohttp.ClientTimeout(total=timeout)
         try:
-            async with self._session.get(url, headers=headers, ssl=False, allow_redirects=False, timeout=limit) as response:
+            async with self._session.get(
+                url, headers=headers, ssl=False, allow_redirects=False, timeout=limit
+            ) as response:
                 body = (await response.content.read(LONGEST_OUTPUT)).decode(errors="replace")
+        except TimeoutError:
+            return False, f'Get "{scheme}://{host}:{port}{path}": no answer within {timeout:g}s'
         except (aiohttp.ClientError, OSError) as error:
             return False, f'Get "{scheme}://{host}:{port}{path}": {error}'
-        except asyncio.TimeoutError:
-            return False, f'Get "{scheme}://{host}:{port}{path}": no answer within {timeout:g}s'
         if 200 <= response.status < 400:
             return True, body
         return False, f"HTTP probe failed with statuscode: {response.status}"

@@ -11,7 +11,6 @@ from k8sext.infra.kubelet.pod import Json
 from k8sext.infra.kubelet.quantity import parse
 
 
-
 @dataclass(frozen=True)
 class Rejection:
     """Why not, in the words of the API: a reason such as OutOfcpu and a sentence."""
@@ -65,6 +64,5 @@ def _larger(left: dict[str, Decimal], right: dict[str, Decimal]) -> dict[str, De
 
 def _out_of(resource: str, wanted: Decimal, used: Decimal, total: Decimal) -> Rejection:
     scale = 1000 if resource == "cpu" else 1  # processors are counted in thousandths
-    wanted, used, total = (int(amount * scale) for amount in (wanted, used, total))
-    numbers = f"requested: {wanted}, used: {used}, capacity: {total}"
+    numbers = f"requested: {int(wanted * scale)}, used: {int(used * scale)}, capacity: {int(total * scale)}"
     return Rejection(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {numbers}")

@@ -19,6 +19,7 @@ from k8sext.infra.kubelet.translate import container_config, container_hash
 from k8sext.infra.kubelet.volumes import VolumeError
 
 RETRY_SECONDS = 10.0
+HOOK_SECONDS = 600
 KEPT_RUNS = 2
 """The current run and the one before, for `kubectl logs --previous`."""
 
@@ -46,7 +47,9 @@ class Containers:
         if container:
             self._context.event(pod, "Normal", "Killing", reason, container)
             grace = await self._pre_stop(pod, container, run, grace)
-        await self._context.runtime.call("StopContainer", cri.StopContainerRequest(container_id=run.id, timeout=grace), grace + 60)
+        await self._context.runtime.call(
+            "StopContainer", cri.StopContainerRequest(container_id=run.id, timeout=grace), grace + 60
+        )
 
     def _wait_after_crash(self, pod: Json, container: Json, run: Any | None) -> None:
         if run is None or run.state != EXITED:
@@ -101,13 +104,23 @@ class Containers:
         except RuntimeFailure as error:
             raise self._failed(pod, container, "RunContainerError", error.message) from error
         self._context.event(pod, "Normal", "Started", "Container started", container)
+        if hook := (container.get("lifecycle") or {}).get("postStart"):
+            await self._post_start(pod, container, run_id, hook)
+
+    async def _post_start(self, pod: Json, container: Json, run_id: str, hook: Json) -> None:
+        """Run the postStart hook; a container whose hook fails is killed."""
+        run = cri.ContainerStatus(id=run_id, metadata=cri.ContainerMetadata(name=container["name"]))
+        well, _ = await self._sandboxes.run_hook(pod, container, run, hook, "PostStartHook", HOOK_SECONDS)
+        if not well:
+            await self.kill(pod, run, "FailedPostStartHook", pods.grace_period(pod))
+            raise NotStarted("PostStartHookError", "PostStartHook failed", 0)
 
     async def _pre_stop(self, pod: Json, container: Json, run: Any, grace: int) -> int:
         """Run the preStop hook; what it takes is taken from the grace period, of which two seconds always remain."""
         hook = (container.get("lifecycle") or {}).get("preStop")
         if not hook or not grace:
             return grace
-        left = await self._sandboxes.run_hook(pod, container, run, hook, "PreStopHook", grace)
+        _, left = await self._sandboxes.run_hook(pod, container, run, hook, "PreStopHook", grace)
         return max(2, left)
 
     async def _clear(self, runs: list[Any]) -> None:

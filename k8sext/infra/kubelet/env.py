@@ -83,7 +83,9 @@ def resource_field(pod: Json, reference: Json, where: Surroundings, default: str
     name = reference.get("containerName") or default
     container = next((c for c in pods.all_containers(pod) if c["name"] == name), None)
     if container is None:
-        raise ConfigError(f"the resource {reference['resource']} is asked of container {name!r}, which this pod does not have")
+        raise ConfigError(
+            f"the resource {reference['resource']} is asked of container {name!r}, which this pod does not have"
+        )
     kind, _, resource = reference["resource"].partition(".")
     resources = container.get("resources") or {}
     amount = (resources.get(kind) or {}).get(resource)
@@ -128,7 +130,9 @@ def _quote(value: str) -> str:
 
 
 async def _env_from(pod: Json, source: Json, get: Getter) -> dict[str, str]:
-    kind, reference = ("configmaps", source["configMapRef"]) if "configMapRef" in source else ("secrets", source["secretRef"])
+    kind, reference = (
+        ("configmaps", source["configMapRef"]) if "configMapRef" in source else ("secrets", source["secretRef"])
+    )
     item = await get(kind, pod["metadata"]["namespace"], reference["name"])
     if item is None:
         if reference.get("optional"):
@@ -164,5 +168,7 @@ async def _key_of(pod: Json, kind: str, title: str, reference: Json, get: Getter
 def decoded(item: Json) -> dict[str, str]:
     """The text values of a ConfigMap or a Secret."""
     if item.get("kind") == "Secret":
-        return {key: b64decode(value).decode(errors="surrogateescape") for key, value in (item.get("data") or {}).items()}
+        return {
+            key: b64decode(value).decode(errors="surrogateescape") for key, value in (item.get("data") or {}).items()
+        }
     return item.get("data") or {}

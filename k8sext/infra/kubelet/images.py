@@ -75,7 +75,9 @@ class Images:
             raise self._failed(pod, container, "ErrImagePull", f'image "{name}" is gone right after it was pulled', 10)
         self.forget(uid(pod))
         took = f"{(time.monotonic() - began) * 1000:.0f}ms"
-        done = f'Successfully pulled image "{name}" in {took} ({took} including waiting). Image size: {image.size} bytes.'
+        done = (
+            f'Successfully pulled image "{name}" in {took} ({took} including waiting). Image size: {image.size} bytes.'
+        )
         self._context.event(pod, "Normal", "Pulled", done, container)
         return image
 

@@ -18,9 +18,9 @@ from k8sext.infra.kubelet.translate import container_hash
 class Health(Protocol):
     """What the probes say about a run of a container."""
 
-    def started(self, container_id: str) -> bool: ...
+    def started(self, run_id: str) -> bool: ...
 
-    def failure(self, container_id: str) -> str: ...
+    def failure(self, run_id: str) -> str: ...
 
 
 @dataclass
@@ -97,9 +97,7 @@ def _initialise(plan: Plan, pod: Json, state: PodState, here: set[str], health: 
     return True
 
 
-def _keep_running(
-    plan: Plan, pod: Json, container: Json, state: PodState, here: set[str], health: Health
-) -> None:
+def _keep_running(plan: Plan, pod: Json, container: Json, state: PodState, here: set[str], health: Health) -> None:
     run = state.latest(container["name"])
     if run is None or run.state == CREATED:
         plan.start.append(container)

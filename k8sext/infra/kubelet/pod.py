@@ -62,7 +62,11 @@ def all_containers(pod: Json) -> Iterator[Json]:
 
 def field_path(pod: Json, container: Json) -> str:
     """How an event names the part of the pod it is about."""
-    kinds = (("initContainers", init_containers), ("ephemeralContainers", ephemeral_containers), ("containers", containers))
+    kinds = (
+        ("initContainers", init_containers),
+        ("ephemeralContainers", ephemeral_containers),
+        ("containers", containers),
+    )
     kind = next(kind for kind, members in kinds if container["name"] in (member["name"] for member in members(pod)))
     return f"spec.{kind}{{{container['name']}}}"
 

@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass
 class Prober:
-    """The probes of one pod. `changed` is called whenever a verdict changes, `unhealthy` with kind, container and output of each failure."""
+    """The probes of one pod. `changed` is called whenever a verdict changes, `unhealthy` for each failure: kind, container, output."""
 
     ask: Ask
     changed: Callable[[], None]
@@ -59,7 +59,9 @@ class Prober:
             ready="readinessProbe" not in container or bool(before.get("ready")),
         )
         if any(f"{kind}Probe" in container for kind in KINDS):
-            self._tasks[run.id] = asyncio.create_task(self._probe(container, run), name=f"probes of {container['name']}")
+            self._tasks[run.id] = asyncio.create_task(
+                self._probe(container, run), name=f"probes of {container['name']}"
+            )
 
     def forget_all_but(self, run_ids: set[str]) -> None:
         """Stop probing every other run."""

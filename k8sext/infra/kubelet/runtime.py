@@ -67,7 +67,9 @@ class Runtime:
     def __init__(self, endpoint: str) -> None:
         # an authority derived from the socket's path would be refused by servers written in Go
         options = [("grpc.default_authority", "localhost"), ("grpc.max_reconnect_backoff_ms", 1000)]
-        self._channel = grpc.aio.insecure_channel(endpoint, options=[*options, ("grpc.initial_reconnect_backoff_ms", 100)])
+        self._channel = grpc.aio.insecure_channel(
+            endpoint, options=[*options, ("grpc.initial_reconnect_backoff_ms", 100)]
+        )
         self._runtime = cri_grpc.RuntimeServiceStub(self._channel)
         self._images = cri_grpc.ImageServiceStub(self._channel)
         self._details: dict[tuple[str, int], Any] = {}
@@ -110,10 +112,14 @@ class Runtime:
         )
         state = PodState()
         for item in sandboxes.items:
-            state.sandboxes += await self._detail(item, "PodSandboxStatus", cri.PodSandboxStatusRequest(pod_sandbox_id=item.id))
+            state.sandboxes += await self._detail(
+                item, "PodSandboxStatus", cri.PodSandboxStatusRequest(pod_sandbox_id=item.id)
+            )
         for item in containers.containers:
             self._sandbox_of[item.id] = item.pod_sandbox_id
-            state.containers += await self._detail(item, "ContainerStatus", cri.ContainerStatusRequest(container_id=item.id))
+            state.containers += await self._detail(
+                item, "ContainerStatus", cri.ContainerStatusRequest(container_id=item.id)
+            )
         state.sandboxes.sort(key=lambda sandbox: (sandbox.metadata.attempt, sandbox.created_at), reverse=True)
         state.containers.sort(key=lambda container: (container.metadata.attempt, container.created_at), reverse=True)
         return state

@@ -64,8 +64,10 @@ class Sandboxes:
         for folder in self._context.pod_logs.glob(f"*_{pod_uid}"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def run_hook(self, pod: Json, container: Json, run: Any, hook: Json, name: str, seconds: int) -> int:
-        """Run a lifecycle hook for at most `seconds`; returns how many of them are left. Failure is told in an event."""
+    async def run_hook(
+        self, pod: Json, container: Json, run: Any, hook: Json, name: str, seconds: int
+    ) -> tuple[bool, int]:
+        """Run a lifecycle hook for at most `seconds`. Returns whether it went well and the seconds left; an event tells of failure."""
         began = time.monotonic()
         state = await self._context.runtime.pod(pods.uid(pod))
         try:
@@ -75,4 +77,4 @@ class Sandboxes:
             well, output = False, f"not done after {seconds}s"
         if not well:
             self._context.event(pod, "Warning", f"Failed{name}", f"{name} failed: {output}", container)
-        return int(seconds - (time.monotonic() - began))
+        return well, int(seconds - (time.monotonic() - began))

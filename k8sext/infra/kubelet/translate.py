@@ -14,7 +14,15 @@ from k8sext.infra.kubelet.quantity import parse
 from k8sext.infra.kubelet.runtime import CONTAINER_NAME, HASH, POD_NAME, POD_NAMESPACE, POD_UID, RESTART_COUNT
 
 CPU_PERIOD = 100_000
-MASKED = ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"]
+MASKED = [
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/sched_debug",
+    "/sys/firmware",
+]
 
 
 def container_hash(container: Json) -> str:
@@ -47,7 +55,7 @@ def sandbox_config(pod: Json, attempt: int, log_dir: Path) -> Any:
         annotations=metadata.get("annotations") or {},
         port_mappings=[
             cri.PortMapping(
-                protocol=cri.Protocol.Value(port.get("protocol", "TCP")),
+                protocol=port.get("protocol", "TCP"),
                 container_port=port["containerPort"],
                 host_port=port["hostPort"],
                 host_ip=port.get("hostIP", ""),
@@ -68,7 +76,15 @@ def sandbox_config(pod: Json, attempt: int, log_dir: Path) -> Any:
 
 
 def container_config(
-    pod: Json, container: Json, *, attempt: int, image_ref: str, env: dict[str, str], command: list[str], args: list[str], mounts: list[Any]
+    pod: Json,
+    container: Json,
+    *,
+    attempt: int,
+    image_ref: str,
+    env: dict[str, str],
+    command: list[str],
+    args: list[str],
+    mounts: list[Any],
 ) -> Any:
     """The ContainerConfig of one run of a container."""
     config = cri.ContainerConfig(
@@ -126,14 +142,16 @@ def _set_user(context: Any, security: Json) -> None:
         context.run_as_user.value = security["runAsUser"]
     if security.get("runAsGroup") is not None:
         context.run_as_group.value = security["runAsGroup"]
-    groups = [*(security.get("supplementalGroups") or []), *([security["fsGroup"]] if security.get("fsGroup") is not None else [])]
+    groups = [
+        *(security.get("supplementalGroups") or []),
+        *([security["fsGroup"]] if security.get("fsGroup") is not None else []),
+    ]
     context.supplemental_groups.extend(groups)
 
 
 def _seccomp(security: Json) -> Any:
     profile = security.get("seccompProfile") or {"type": "Unconfined"}
-    kind = cri.SecurityProfile.ProfileType.Value(profile["type"])
-    return cri.SecurityProfile(profile_type=kind, localhost_ref=profile.get("localhostProfile", ""))
+    return cri.SecurityProfile(profile_type=profile["type"], localhost_ref=profile.get("localhostProfile", ""))
 
 
 def _resources(container: Json) -> Any:

@@ -19,7 +19,13 @@ from k8sext.infra.kubelet.env import ConfigError, Surroundings
 from k8sext.infra.kubelet.objects import Objects
 from k8sext.infra.kubelet.pod import Json, uid
 
-PLUGINS = {"emptyDir": "empty-dir", "configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
+PLUGINS = {
+    "emptyDir": "empty-dir",
+    "configMap": "configmap",
+    "secret": "secret",
+    "downwardAPI": "downward-api",
+    "projected": "projected",
+}
 
 
 class VolumeError(Exception):
@@ -36,7 +42,9 @@ class Volumes:
     async def prepare(self, pod: Json, where: Surroundings) -> float:
         """Set up or refresh all volumes of a pod. Returns when a token wants renewal (seconds since the epoch, or infinity)."""
         volumes = pod["spec"].get("volumes") or []
-        return min(await asyncio.gather(*(self._set_up(pod, volume, where) for volume in volumes)), default=float("inf"))
+        return min(
+            await asyncio.gather(*(self._set_up(pod, volume, where) for volume in volumes)), default=float("inf")
+        )
 
     def mounts(self, pod: Json, container: Json, variables: dict[str, str]) -> list[Any]:
         """The mounts of one container. Raises VolumeError for a subPath that leaves its volume."""
@@ -72,7 +80,9 @@ class Volumes:
         kind = _kind(volume)
         if kind not in PLUGINS:
             allowed = ", ".join(PLUGINS)
-            raise VolumeError(f'volume "{volume["name"]}" is of kind {kind}, which this kubelet does not serve; it serves {allowed}')
+            raise VolumeError(
+                f'volume "{volume["name"]}" is of kind {kind}, which this kubelet does not serve; it serves {allowed}'
+            )
         folder = self._folder(pod, volume)
         if kind == "emptyDir":
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +112,9 @@ class Volumes:
                 case {"downwardAPI": source}:
                     files |= _from_downward_api(pod, source, mode, where)
                 case {"serviceAccountToken": source}:
-                    token = await self._objects.token(pod, source.get("audience", ""), source.get("expirationSeconds", 3600))
+                    token = await self._objects.token(
+                        pod, source.get("audience", ""), source.get("expirationSeconds", 3600)
+                    )
                     files[source["path"]] = atomic.File(token.text.encode(), mode)
                     renew_at = min(renew_at, token.renew_at)
                 case _:

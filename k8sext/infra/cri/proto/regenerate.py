@@ -1,7 +1,7 @@
 """Generate the Python modules of CRI v1 anew: `python -m k8sext.infra.cri.proto.regenerate`.
 
-The compiler is called with the file's place in the package, so that the generated modules import each other by their full names and the
-message types of several protocols can live in one process.
+The compiler is called with the file's place in the package, so that the generated modules import each other by their
+full names and the message types of several protocols can live in one process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROTO = HERE / "api.proto"
 
 
 def generate(into: Path) -> None:
-    """Write `k8sext/infra/cri/proto/api_pb2{,_grpc}.py` and `api_pb2.pyi` below the folder `into`; raise RuntimeError when the compiler refuses."""
+    """Write `k8sext/infra/cri/proto/api_pb2*` below the folder `into`; raise RuntimeError when the compiler refuses."""
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     outputs = [f"--{kind}_out={into}" for kind in ("python", "pyi", "grpc_python")]
     arguments = ["protoc", f"-I{SOURCE_ROOT}", f"-I{well_known}", *outputs, str(PROTO.relative_to(SOURCE_ROOT))]

@@ -1,4 +1,9 @@
-"""`python -S -E -m k8sext.infra.cri.shim SOCKET FOLDER`: become the supervisor of a node; the command returns when it listens."""
+"""`python -S -E -m k8sext.infra.cri.shim SOCKET FOLDER`: become the supervisor of a node; the command returns when it
+listens.
+"""
+
+# pathlib would cost a tenth of this process's memory: os it is
+# ruff: noqa: PTH
 
 from __future__ import annotations
 

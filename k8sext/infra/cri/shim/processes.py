@@ -1,12 +1,17 @@
 """Start a program so that nothing of it can be left behind.
 
-Between the supervisor and the program stands an `init`: a forked copy of the supervisor that adopts every process the program leaves
-(PR_SET_CHILD_SUBREAPER), kills them all when the program's main process ends, and ends with its exit code. When the supervisor dies the kernel
-tells init (PR_SET_PDEATHSIG), and init takes everything with it. This is what a PID namespace does, without needing the right to have one.
+Between the supervisor and the program stands an `init`: a forked copy of the supervisor that adopts every process the
+program leaves (PR_SET_CHILD_SUBREAPER), kills them all when the program's main process ends, and ends with its exit
+code. When the supervisor dies the kernel tells init (PR_SET_PDEATHSIG), and init takes everything with it. This is
+what a PID namespace does, without needing the right to have one.
 """
+
+# pathlib would cost a tenth of this process's memory: os it is
+# ruff: noqa: PTH
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,7 +21,7 @@ import struct
 import termios
 from typing import Any, NamedTuple, NoReturn
 
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _FIRST_FREE_FD = 3
 
@@ -45,8 +50,7 @@ def prctl(option: int, value: int) -> None:
 def start(spec: dict[str, Any]) -> Started:
     """Run `spec["wrapper"] + spec["argv"]` and return once it has been executed; raise StartError otherwise.
 
-    Further keys: env, cwd, tty, stdin (whether to keep standard input open), uid, gid, groups, no_new_privs, drop_capabilities (numbers),
-    cgroups (cgroup.procs files to join) and oom_score_adj.
+    Further keys: env, cwd, tty, stdin (whether to keep standard input open), cgroups (cgroup.procs files to join) and oom_score_adj.
     """
     ours, theirs = _terminal() if spec["tty"] else _pipes(spec["stdin"])
     report, child_report = os.pipe()
@@ -157,7 +161,6 @@ def _become_program(spec: dict[str, Any], streams: tuple[int, int, int], report:
             signal.signal(number, signal.SIG_DFL)
         if spec["oom_score_adj"]:
             _write("/proc/self/oom_score_adj", str(spec["oom_score_adj"]))
-        _lose_privileges(spec)
         os.chdir(spec["cwd"])
         argv = [*spec["wrapper"], *spec["argv"]]
         os.execvpe(argv[0], argv, spec["env"])
@@ -165,19 +168,6 @@ def _become_program(spec: dict[str, Any], streams: tuple[int, int, int], report:
         _report(report, f"cannot run {spec['argv'][0]!r}: {problem}")
     finally:
         os._exit(127)
-
-
-def _lose_privileges(spec: dict[str, Any]) -> None:
-    for capability in spec["drop_capabilities"]:
-        prctl(PR_CAPBSET_DROP, capability)
-    if spec["groups"] is not None:
-        os.setgroups(spec["groups"])
-    if spec["gid"] is not None:
-        os.setresgid(spec["gid"], spec["gid"], spec["gid"])
-    if spec["uid"] is not None:
-        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
-    if spec["no_new_privs"]:
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _wait_for(main: int) -> int:
@@ -200,10 +190,8 @@ def _kill_children() -> None:
     """Kill until nobody is left: whoever loses a parent becomes our child and is killed in the next round."""
     while True:
         for pid in children(os.getpid()):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
@@ -211,10 +199,8 @@ def _kill_children() -> None:
 
 
 def _report(fd: int, problem: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(fd, problem.encode())
-    except OSError:
-        pass
 
 
 def _write(path: str, text: str) -> None:

@@ -1,13 +1,14 @@
 """Carry bytes between a program, its log and the sessions that look at it.
 
-A session is a SOCK_SEQPACKET socket to the server: byte 0 of a packet is the channel, as in the WebSocket protocol of `kubectl exec`
-(0 standard input, 1 output, 2 error output, 3 the exit code at the end, 4 the terminal's size, 255 end of input), the rest is data.
-A session that does not keep up makes the program wait, as a slow pipe would; a session that is closed ends the program it was opened for (exec) or
-is forgotten (attach).
+A session is a SOCK_SEQPACKET socket to the server: byte 0 of a packet is the channel, as in the WebSocket protocol of
+`kubectl exec` (0 standard input, 1 output, 2 error output, 3 the exit code at the end, 4 the terminal's size, 255 end
+of input), the rest is data. A session that does not keep up makes the program wait, as a slow pipe would; a session
+that is closed ends the program it was opened for (exec) or is forgotten (attach).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -35,7 +36,9 @@ class Session:
 class Stdio:
     """The streams of one running program."""
 
-    def __init__(self, selector: selectors.BaseSelector, started: processes.Started, log: CriLog | None, hold_stdin: bool) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, started: processes.Started, log: CriLog | None, hold_stdin: bool
+    ) -> None:
         """`hold_stdin`: input stays open when a session that fed it goes (a container with stdin but not stdinOnce)."""
         self.on_session_lost: Callable[[], None] = lambda: None
         self._selector, self._log, self._hold_stdin = selector, log, hold_stdin
@@ -196,7 +199,5 @@ class Stdio:
             self._selector.register(file, events, callback)
 
     def _unregister(self, file: int | socket.socket) -> None:
-        try:
+        with contextlib.suppress(KeyError):
             self._selector.unregister(file)
-        except KeyError:
-            pass

@@ -1,5 +1,8 @@
 """Hold the containers of a node: start, signal, kill, log, attach; remember how they ended."""
 
+# pathlib would cost a tenth of this process's memory: os it is
+# ruff: noqa: PTH
+
 from __future__ import annotations
 
 import gc
@@ -126,7 +129,7 @@ class Supervisor:
     def _run(self, container: str, spec: dict[str, Any], log: CriLog | None, hold_stdin: bool) -> Program:
         gc.freeze()  # keeps the memory of the forked init shared with ours
         started = processes.start(spec)
-        program = Program(container, bool(spec["wrapper"]), started, Stdio(self.selector, started, log, hold_stdin))
+        program = Program(container, spec["wrapper_forks"], started, Stdio(self.selector, started, log, hold_stdin))
         self._programs[started.init] = program
         return program
 

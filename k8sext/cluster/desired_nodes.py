@@ -1,0 +1,19 @@
+"""Reading nodes.json and Node objects: the part that the supervisor needs. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from k8sext.cluster.paths import Layout, read_json
+
+
+def wanted(layout: Layout) -> list[str]:
+    """The names of the nodes that should be running."""
+    return [entry["name"] for entry in read_json(layout.nodes_file).get("nodes", []) if entry["state"] == "running"]
+
+
+def is_ready(node_object: Mapping[str, Any]) -> bool:
+    """Whether a Node object says Ready."""
+    conditions = node_object.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

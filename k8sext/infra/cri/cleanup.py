@@ -1,0 +1,75 @@
+"""End every container of a machine or of one node, also when the server that started them is long dead. Standard
+library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from k8sext.infra.cri.shim.processes import start_time
+
+PATIENCE = 5.0
+
+
+def stop_all(root_dir: Path, socket_dir: Path) -> None:
+    """Kill the containers and supervisors of all nodes below `root_dir` and remove their sockets from `socket_dir`.
+
+    Stop the server first (SIGTERM): it would replace a supervisor that dies.
+    """
+    stop([shim.parent for shim in root_dir.glob("*/cri/shim.json")])
+    for pattern in ("cri-*.sock", "shim-*.sock"):
+        for socket in socket_dir.glob(pattern):
+            socket.unlink(missing_ok=True)
+
+
+def stop(folders: Iterable[Path]) -> None:
+    """Kill the containers and supervisors of the nodes whose runtime folders are given; return when they are gone."""
+    shims, inits = [], []
+    for folder in folders:
+        shims += _recorded(folder / "shim.json", "pid")
+        for file in folder.glob("containers/*/process.json"):
+            inits += _recorded(file, "init")
+    _end(shims, signal.SIGTERM)
+    _end(shims, signal.SIGKILL)
+    _end(
+        inits, signal.SIGTERM
+    )  # had their supervisor been killed, the kernel would have told them; this is the second lock on the door
+
+
+def _end(processes: list[tuple[int, int]], number: signal.Signals) -> None:
+    for pid, started in processes:
+        if start_time(pid) == started:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+    _wait(lambda: not any(_runs(pid, started) for pid, started in processes))
+
+
+def _wait(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _runs(pid: int, started: int) -> bool:
+    """Whether it is still this process and not another with its number, nor dead and waiting for its parent to look."""
+    if start_time(pid) != started:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _recorded(file: Path, key: str) -> list[tuple[int, int]]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return []
+    return [(content[key], content["started"])]

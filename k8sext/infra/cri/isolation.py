@@ -1,0 +1,161 @@
+"""Three ways to make a volume stand at its mountPath without a privilege, the best that works here is taken.
+
+`Bubblewrap` gives a container a mount namespace of its own, where the machine allows that (user namespaces, or root).
+`PRoot` rewrites the paths in the container's system calls by ptrace, which every user may do; it cannot make a folder
+read-only. `Plain` has neither and can only name the place of the service-account folder in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from k8sext.infra.cri.refusals import invalid
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+FURNITURE = ("/etc/hosts", "/dev/termination-log")
+"""Files a kubelet mounts unasked; where nothing can be mounted the machine's own are seen."""
+
+
+class Mount(NamedTuple):
+    """A folder or file of the machine and where a container sees it."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+
+class Isolation(Protocol):
+    """How programs of a container are run."""
+
+    name: str
+    can_be_readonly: bool
+    can_mount: bool
+
+    def check(self, mounts: Sequence[Mount]) -> None:
+        """Raise Refusal when one of the mounts cannot be made."""
+        ...
+
+    def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
+        """Return the command to put before a program's own; an empty host name stands for the machine's."""
+        ...
+
+
+class Bubblewrap:
+    """Mounts in a namespace: the machine's root folder, seen again entry by entry, with the volumes among them."""
+
+    name = "bubblewrap"
+    can_be_readonly = True
+    can_mount = True
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def check(self, mounts: Sequence[Mount]) -> None:
+        """Everything can be mounted."""
+
+    def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
+        """Return `bwrap ... --`."""
+        ordered = sorted(
+            (mount._replace(target=_true_place(mount.target)) for mount in mounts),
+            key=lambda mount: mount.target.count("/"),
+        )
+        opened = dict.fromkeys(["/", *filter(None, (_folder_to_open(mount, ordered) for mount in ordered))])
+        arguments = [argument for folder in sorted(opened) for argument in _open(folder, readonly)]
+        for mount in ordered:
+            arguments += ["--ro-bind" if mount.readonly else "--dev-bind", mount.source, mount.target]
+        if readonly:
+            arguments += [argument for folder in opened for argument in ("--remount-ro", folder)]
+        name = ["--unshare-uts", "--hostname", hostname] if hostname else []
+        return [self._program, "--die-with-parent", *name, *arguments, "--chdir", cwd, "--"]
+
+
+class PRoot:
+    """Paths rewritten in system calls."""
+
+    name = "proot"
+    can_be_readonly = False
+    can_mount = True
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def check(self, mounts: Sequence[Mount]) -> None:
+        """A colon separates the two paths on PRoot's command line."""
+        for mount in mounts:
+            if ":" in mount.source + mount.target:
+                raise invalid(
+                    f"PRoot cannot mount at {mount.target!r}: choose paths without a colon or install bubblewrap"
+                )
+
+    def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
+        """Return `proot ...`."""
+        binds = [argument for mount in mounts for argument in ("-b", f"{mount.source}:{mount.target}")]
+        return [self._program, "--kill-on-exit", *binds, "-w", cwd]
+
+
+class Plain:
+    """No mounts at all."""
+
+    name = "none"
+    can_be_readonly = False
+    can_mount = False
+
+    def check(self, mounts: Sequence[Mount]) -> None:
+        """Let pass what needs no mounting: the service account (given by environment), the kubelet's files, a path that stays as it is."""
+        for mount in mounts:
+            if mount.target not in (SERVICE_ACCOUNT, *FURNITURE) and mount.source != mount.target:
+                raise invalid(
+                    f"cannot mount a volume at {mount.target!r}: this machine allows no user namespaces and has no PRoot; "
+                    "install the package 'proot' or 'bubblewrap' and restart the cluster"
+                )
+
+    def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
+        """Return nothing: the program is run as it is."""
+        return []
+
+
+def probe() -> Isolation:
+    """Try what works on this machine, best first."""
+    if (bwrap := shutil.which("bwrap")) and _works([*Bubblewrap(bwrap).wrapper([], "/", readonly=False, hostname="probe"), "true"]):
+        return Bubblewrap(bwrap)
+    if (proot := shutil.which("proot")) and _works([*PRoot(proot).wrapper([], "/", readonly=False, hostname=""), "true"]):
+        return PRoot(proot)
+    return Plain()
+
+
+def _works(command: list[str]) -> bool:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _true_place(target: str) -> str:
+    """Follow the symbolic links on the way to a mount point, as /var/run to /run: a bind mount cannot stand on a link."""
+    parent, name = os.path.split(os.path.normpath(target))
+    return os.path.realpath(Path(os.path.realpath(parent), name))
+
+
+def _folder_to_open(mount: Mount, mounts: Sequence[Mount]) -> str | None:
+    """Return the deepest folder on the way to a mount point that is missing on this machine: it is where something must be added."""
+    if Path(mount.target).exists() or any(mount.target.startswith(f"{other.target}/") for other in mounts):
+        return None
+    return str(next(folder for folder in Path(mount.target).parents if folder.is_dir()))
+
+
+def _open(folder: str, readonly: bool) -> list[str]:
+    """Put a fresh folder over `folder`, with the same entries: a mount point can be added to it, and the machine's own stays clean."""
+    arguments = [] if folder == "/" else ["--tmpfs", folder]
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_symlink():
+            arguments += ["--symlink", str(Path(entry.path).readlink()), entry.path]
+        else:
+            bind = "--ro-bind-try" if readonly and entry.path not in ("/dev", "/proc") else "--dev-bind-try"
+            arguments += [bind, entry.path, entry.path]
+    return arguments

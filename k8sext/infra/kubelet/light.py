@@ -1,0 +1,62 @@
+"""Light nodes: they register and hold their lease and never run a pod. Lessons on scheduling want a thousand of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from k8sext.infra.kubelet.node import NodeSpec, Readiness, node_object, register, renew_once
+from k8sext.kube.connect import from_kubeconfig
+from k8sext.kube.events import timestamp
+from k8sext.kube.request import ApiError, Unreachable
+
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 10.0
+AT_ONCE = 8
+CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "110", "ephemeral-storage": "20Gi"}
+ZONES = ("zone-a", "zone-b", "zone-c")
+
+
+def light_name(number: int) -> str:
+    """light-0001, light-0002, ..."""
+    return f"light-{number:04d}"
+
+
+def light_spec(number: int) -> NodeSpec:
+    """What such a node looks like: the zones take turns."""
+    labels = {
+        "topology.kubernetes.io/zone": ZONES[number % len(ZONES)],
+        "topology.kubernetes.io/region": "region-1",
+        "k8sext.io/light": "",
+    }
+    return NodeSpec(light_name(number), 0, labels=labels, capacity=CAPACITY)
+
+
+async def run_light_nodes(kubeconfig: Path, count: int) -> None:
+    """Register the nodes and renew their leases until cancelled; a node that is deleted in between is left alone.
+
+    `kubeconfig` belongs to a user who may do this for many nodes: an ordinary kubelet may only for its own.
+    """
+    client = await from_kubeconfig(kubeconfig)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        spec = light_spec(number)
+        async with gate:
+            await register(client, node_object(spec, None, Readiness(True), timestamp(), with_address=False))
+        while True:
+            async with gate:
+                try:
+                    await renew_once(client, spec.name)
+                except (ApiError, Unreachable) as error:
+                    log.warning("the lease of node %s: %s", spec.name, error)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, count + 1):
+                group.create_task(one(number))
+    finally:
+        await client.close()

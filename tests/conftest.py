@@ -1,0 +1,65 @@
+"""What all tests share: one embedded cluster for the session, in a state folder of its own, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from k8sext import cluster as clusters
+from k8sext.cluster.programs.progress import LineProgress
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="more rounds of the fault tests")
+    parser.addoption("--require-browser", action="store_true", help="fail, instead of skip, where no Chromium is found")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever a test starts, it is never the learner's cluster."""
+    os.environ["K8SEXT_STATE"] = str(tmp_path_factory.mktemp("state"))
+    for name in ("K8SEXT_CLUSTER", "K8SEXT_DATA", "K8SEXT_PROVIDER", "KUBECONFIG"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def programs(_own_state: None) -> dict[str, Path]:
+    """The programs of Kubernetes, fetched if they are not here."""
+    from k8sext.cluster import programs
+
+    return programs.find(progress=LineProgress())
+
+
+@pytest.fixture(scope="session")
+def cluster(programs: dict[str, Path]) -> Iterator[clusters.Cluster]:
+    """The embedded cluster that tests share. Tests use namespaces of their own in it, and never stop it."""
+    with clusters.up("tests", progress=LineProgress()) as found:
+        yield found
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds: eventually(lambda: ..., within=20). Fails with the condition's last answer or error."""
+    return wait_for
+
+
+def wait_for(condition: Callable[[], object], within: float = 30.0, every: float = 0.05) -> None:
+    """Ask a condition until its answer is true; its AssertionErrors and false answers mean: not yet."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            answer: object = condition()
+        except AssertionError as error:
+            answer = None
+            last: object = error
+        else:
+            if answer:
+                return
+            last = answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within} s; last answer: {last!r}")
+        time.sleep(every)
