@@ -96,7 +96,7 @@ def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nod
 
 def _certificates(layout: Layout, server: str) -> None:
     """Make what is missing or about to end. Existing keys stay, so that a cluster's data and tokens stay good."""
-    from k8sext.cluster import certificates as x509
+    from k8sext.kube import certificates as x509
 
     pki = layout.pki
     try:

@@ -16,10 +16,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from k8sext.cluster import certificates as x509
 from k8sext.cluster.desired_nodes import is_ready
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, read_json, write_json
+from k8sext.kube import certificates as x509
 
 CAPACITY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "20Gi", "pods": "110"}
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"

@@ -33,7 +33,7 @@ class PrivateApiServer:
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig with a client certificate for another user, to see what they may do."""
-        from k8sext.cluster import certificates as x509
+        from k8sext.kube import certificates as x509
 
         ca = x509.Pair.load(self.folder / "pki", "ca")
         file = self.folder / f"{user.replace('/', '_')}.kubeconfig"
@@ -103,7 +103,7 @@ def private_api_server(
 
 
 def _certificates(folder: Path, server: str) -> Path:
-    from k8sext.cluster import certificates as x509
+    from k8sext.kube import certificates as x509
 
     pki = folder / "pki"
     pki.mkdir(mode=0o700)

@@ -21,9 +21,10 @@ class ConnectError(Exception):
     """The client could not be made; the message says what is missing and where it was looked for."""
 
 
-async def from_kubeconfig(path: Path | str, context: str | None = None) -> ApiClient:
+async def from_kubeconfig(path: Path | str, context: str | None = None, *, connections: int = 100) -> ApiClient:
     """A client for one context of one kubeconfig file (for the file's current context, if none is named).
 
+    At most so many `connections` are open at once, a watch holding one of them; requests beyond wait for their turn.
     Raises ConnectError when the file or the context is missing or makes no sense. Close the client with `await client.close()`.
     """
     from kubernetes.aio import config
@@ -32,6 +33,7 @@ async def from_kubeconfig(path: Path | str, context: str | None = None) -> ApiCl
     if not Path(path).is_file():
         raise ConnectError(f"there is no kubeconfig at {path}")
     configuration = Configuration()
+    configuration.connection_pool_maxsize = connections
     try:
         await config.load_kube_config(
             config_file=str(path), context=context, client_configuration=configuration, persist_config=False

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -98,7 +97,7 @@ class EventRecorder:
             return
         namespace = reference.get("namespace") or "default"
         path = f"/api/v1/namespaces/{namespace}/events"
-        name = f"{reference['name']}.{uuid.uuid4().hex[:16]}"
+        name = f"{reference['name']}.{time.time_ns():x}"  # names in order of time: lists of one second are sorted by them
         now = timestamp()
         await request(
             self._client,

@@ -4,7 +4,8 @@ A watch is one HTTP answer that the server keeps open and writes a line into for
 each has its cure here (KEP-956 tells of bookmarks, the page "Kubernetes API Concepts" of the rest):
 
 * the server closes it, on purpose, after a while:   we ask for a time of our own choice and go on where we stopped;
-* the connection dies without a word:                bookmarks make every healthy watch speak about once a minute, so silence is an error;
+* the connection dies without a word:                bookmarks make a healthy watch speak about once a minute, so after a longer
+                                                     silence we ask again, from where we stopped;
 * our place in history is forgotten (410 Gone):      list again, and tell the reader so with a new `Listed`;
 * the server comes back to a thousand clients:       wait a random time, longer after each failure.
 """
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INACTIVITY_TIMEOUT = 90.0
-"""Seconds of silence after which a watch counts as dead; a bookmark is due about every 60."""
+"""Seconds of silence after which a watch is opened anew. A bookmark is due about every 60, but a server that has not seen any change
+of this kind of object since it started sends none, so silence is not worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Changed:
 
 class _Expired(Exception):
     """The server no longer knows the resource version we stopped at."""
+
+
+class _Silent(Exception):
+    """Nothing was heard for too long."""
 
 
 class _Broken(Exception):
@@ -81,6 +87,8 @@ async def list_and_watch(
                 delay, version = first_delay, seen
                 if change is not None:
                     yield change
+            continue
+        except _Silent:
             continue
         except _Expired:
             version = ""
@@ -121,7 +129,7 @@ async def _watch(
             raise _Expired from error
         raise
     except TimeoutError as error:
-        raise _Broken(f"silent for {inactivity_timeout:.0f} s") from error
+        raise _Silent from error
     except (aiohttp.ClientError, OSError) as error:
         raise _Broken(f"the stream broke ({error or type(error).__name__})") from error
 

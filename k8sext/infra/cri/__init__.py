@@ -8,14 +8,14 @@ in this order: `service` (the methods), `lifecycle` (what they do), `programs` (
 The runtime handler `process` needs no privilege: a container is a process with its own folder, environment, log and,
 through bubblewrap or PRoot, its own mounts. It isolates nothing else, and says so:
 
-- Honoured: command, args, environment, working folder, stdin, terminal, stop signal and grace period, mounts
-  (read-only ones by bubblewrap), log files and their rotation; `readOnlyRootFilesystem` by bubblewrap; `runAsUser`,
-  `runAsGroup`, `fsGroup`, supplemental groups and `capabilities.drop` as root, or where they ask for what is so
-  already; `capabilities.add` of what the server itself holds; `allowPrivilegeEscalation: false`; memory and CPU
-  limits where a cgroup is delegated.
+- Honoured: command, args, environment, working folder, stdin, terminal, stop signal and grace period, log files and
+  their rotation, mounts; `runAsUser`, `runAsGroup`, `fsGroup`, supplemental groups and `capabilities.drop` as root, or
+  where they ask for what is so already; `capabilities.add` of what the server itself holds;
+  `allowPrivilegeEscalation: false`; DNS settings by bubblewrap or PRoot; memory and CPU limits where a cgroup is
+  delegated. By bubblewrap alone: read-only mounts, `readOnlyRootFilesystem`, masked paths, the pod's hostname
+  (elsewhere it is in $HOSTNAME).
 - True anyway, as all share the machine: `hostNetwork`, `hostPID`, `hostIPC`, `hostPort`, `shareProcessNamespace`.
-  Accepted without effect: the default seccomp and AppArmor profiles (this runtime's default is none), masked and
-  read-only paths below /proc, DNS settings, a pod's hostname beyond $HOSTNAME.
+  Accepted without effect: the default seccomp and AppArmor profiles (this runtime's default is none).
 - Refused with a sentence: privileged, another user without root, capabilities we do not hold, seccomp, AppArmor and
   SELinux profiles, sysctls, user namespaces, devices, image volumes, mount propagation, images other than the
   built-in one, and with neither bubblewrap nor PRoot all mounts but the service account (found through
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 def stop_all(root_dir: Path, socket_dir: Path) -> None:
-    """Kill the containers and supervisors of all nodes below `root_dir`, also when their server is long dead (see `cleanup.stop_all`)."""
+    """Kill the containers and supervisors of all nodes below `root_dir`, also when their server is long dead.
+
+    Stop the server first, it would replace a supervisor that dies. The sockets in `socket_dir` are removed.
+    """
     from k8sext.infra.cri import cleanup
 
     cleanup.stop_all(root_dir, socket_dir)

@@ -121,9 +121,13 @@ class Plain:
 
 def probe() -> Isolation:
     """Try what works on this machine, best first."""
-    if (bwrap := shutil.which("bwrap")) and _works([*Bubblewrap(bwrap).wrapper([], "/", readonly=False, hostname="probe"), "true"]):
+    if (bwrap := shutil.which("bwrap")) and _works(
+        [*Bubblewrap(bwrap).wrapper([], "/", readonly=False, hostname="probe"), "true"]
+    ):
         return Bubblewrap(bwrap)
-    if (proot := shutil.which("proot")) and _works([*PRoot(proot).wrapper([], "/", readonly=False, hostname=""), "true"]):
+    if (proot := shutil.which("proot")) and _works(
+        [*PRoot(proot).wrapper([], "/", readonly=False, hostname=""), "true"]
+    ):
         return PRoot(proot)
     return Plain()
 

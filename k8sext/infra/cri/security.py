@@ -58,6 +58,11 @@ CAPABILITIES: list[str] = [
     "BPF",
     "CHECKPOINT_RESTORE",
 ]
+DEFAULT_CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"),
+    *("NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
+)
+"""What a container run by root keeps when it asks for nothing: the set that container runtimes have agreed on."""
 
 
 def check_sandbox(config: api.PodSandboxConfig) -> None:
@@ -83,7 +88,11 @@ def check_container(config: api.ContainerConfig, can_be_readonly: bool) -> None:
             "make the root folder read-only without bubblewrap (bwrap) and user namespaces",
             "install bubblewrap or remove readOnlyRootFilesystem",
         )
-    missing = [name for name in map(_plain, security.capabilities.add_capabilities) if not _held(name)]
+    missing = [
+        name
+        for name in map(_plain, security.capabilities.add_capabilities)
+        if not ((os.geteuid() == 0 and name == "ALL") or _held(name))
+    ]
     if missing:
         raise _cannot(
             f"add the capabilities {', '.join(missing)}, which it does not hold itself", "remove capabilities.add"
@@ -123,7 +132,8 @@ def identity(security: api.LinuxContainerSecurityContext) -> dict[str, Any]:
         return {"uid": None, "gid": None, "groups": None}
     if uid is None and gid is None and not groups:
         return {"uid": None, "gid": None, "groups": None}
-    own_group, member_of = _groups_of(0 if uid is None else uid)
+    uid = os.getuid() if uid is None else uid
+    own_group, member_of = _groups_of(uid)
     gid = own_group if gid is None else gid
     if security.supplemental_groups_policy == api.Strict:
         member_of = []
@@ -140,9 +150,9 @@ def lowering(security: api.LinuxContainerSecurityContext) -> list[str]:
             f"--regid={wanted['gid']}",
             f"--groups={','.join(map(str, wanted['groups']))}",
         ]
-    dropped = _dropped(security.capabilities)
-    if dropped and os.geteuid() == 0:
-        arguments += [f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}"]
+    if os.geteuid() == 0:
+        kept = _kept(security.capabilities)
+        arguments.append(f"--bounding-set={','.join(['-all', *(f'+{name.lower()}' for name in kept)])}")
     if not arguments:
         return []
     if (setpriv := shutil.which("setpriv")) is None:
@@ -150,14 +160,13 @@ def lowering(security: api.LinuxContainerSecurityContext) -> list[str]:
     return [setpriv, *arguments, "--"]
 
 
-def _dropped(capabilities: api.Capability) -> list[str]:
+def _kept(capabilities: api.Capability) -> list[str]:
     dropped, added = (
         {_plain(name) for name in names} for names in (capabilities.drop_capabilities, capabilities.add_capabilities)
     )
-    known = CAPABILITIES[: _last_capability() + 1]
-    return [
-        name for name in known if (name in dropped or "ALL" in dropped) and name not in added and "ALL" not in added
-    ]
+    usual = set() if "ALL" in dropped else {*DEFAULT_CAPABILITIES} - dropped
+    wanted = {*CAPABILITIES} - dropped if "ALL" in added else usual | added
+    return [name for name in CAPABILITIES if name in wanted and _held(name)]
 
 
 def _cannot(what: str, instead: str) -> Refusal:
@@ -198,10 +207,4 @@ def _held(capability: str) -> bool:
         ],
         16,
     )
-    if capability == "ALL":
-        return all(mask >> number & 1 for number in range(_last_capability() + 1))
     return capability in CAPABILITIES and bool(mask >> CAPABILITIES.index(capability) & 1)
-
-
-def _last_capability() -> int:
-    return int(Path("/proc/sys/kernel/cap_last_cap").read_text())

@@ -94,7 +94,7 @@ class Containers:
         try:
             run_id = (await self._context.runtime.call("CreateContainer", request)).container_id
         except RuntimeFailure as error:
-            raise self._failed(pod, container, "CreateContainerError", error.message) from error
+            raise self._refused(pod, container, "CreateContainerError", error) from error
         self._context.event(pod, "Normal", "Created", "Container created", container)
         return run_id
 
@@ -102,7 +102,7 @@ class Containers:
         try:
             await self._context.runtime.call("StartContainer", cri.StartContainerRequest(container_id=run_id))
         except RuntimeFailure as error:
-            raise self._failed(pod, container, "RunContainerError", error.message) from error
+            raise self._refused(pod, container, "RunContainerError", error) from error
         self._context.event(pod, "Normal", "Started", "Container started", container)
         if hook := (container.get("lifecycle") or {}).get("postStart"):
             await self._post_start(pod, container, run_id, hook)
@@ -131,6 +131,9 @@ class Containers:
                     await self._context.runtime.call("RemoveContainer", cri.RemoveContainerRequest(container_id=run.id))
                 for log in Path(run.log_path).parent.glob(Path(run.log_path).name + "*"):
                     log.unlink(missing_ok=True)
+
+    def _refused(self, pod: Json, container: Json, reason: str, error: RuntimeFailure) -> Exception:
+        return error if error.is_outage else self._failed(pod, container, reason, error.message)
 
     def _failed(self, pod: Json, container: Json, reason: str, message: str) -> NotStarted:
         self._context.event(pod, "Warning", "Failed", f"Error: {message}", container)

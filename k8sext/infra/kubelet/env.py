@@ -99,9 +99,9 @@ def service_env(services: list[Json], namespace: str, api_server: tuple[str, str
     host, port = api_server
     env: dict[str, str] = {}
     for service in services if enabled else []:
-        ip = service["spec"].get("clusterIP")
-        if service["metadata"]["namespace"] == namespace and ip and ip != "None":
-            env |= _service_variables(service["metadata"]["name"], ip, service["spec"].get("ports") or [])
+        name, ip = service["metadata"]["name"], service["spec"].get("clusterIP")
+        if service["metadata"]["namespace"] == namespace and ip and ip != "None" and name != "kubernetes":
+            env |= _service_variables(name, ip, service["spec"].get("ports") or [])
     return env | _service_variables("kubernetes", host, [{"name": "https", "port": int(port), "protocol": "TCP"}])
 
 

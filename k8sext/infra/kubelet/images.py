@@ -66,6 +66,8 @@ class Images:
             await self._context.runtime.call("PullImage", request, timeout=600)
             image = await self._present(spec)
         except RuntimeFailure as error:
+            if error.is_outage:
+                raise
             now = time.time()
             self._context.pulls.failed(key, now)
             self._failures[key] = (now, f"ErrImagePull: {error.message}")

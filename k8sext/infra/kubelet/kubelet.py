@@ -36,6 +36,8 @@ from k8sext.kube.watch import Changed, Listed, list_and_watch
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 10
+"""Two of them are watches. More would cost memory and handshakes and make nothing faster."""
 RELIST_BUSY, RELIST_QUIET, BUSY_SECONDS = 0.2, 1.0, 3.0
 
 
@@ -58,7 +60,7 @@ class Places:
 async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
     """Be the kubelet of one node until cancelled. Raises if the node cannot begin: no kubeconfig, no runtime, port taken."""
     async with contextlib.AsyncExitStack() as stack:
-        client = await from_kubeconfig(places.folder / "kubeconfig")
+        client = await from_kubeconfig(places.folder / "kubeconfig", connections=CONNECTIONS)
         stack.push_async_callback(client.close)
         runtime = Runtime(places.runtime_endpoint)
         stack.push_async_callback(runtime.close)
@@ -140,7 +142,7 @@ class Kubelet:
         try:
             status = await self._context.runtime.call("Status", cri.StatusRequest(), timeout=5)
         except RuntimeFailure as error:
-            return Readiness(False, f"container runtime is down: {error.message}")
+            return Readiness(False, error.message)
         broken = [f"{c.type}: {c.message}" for c in status.status.conditions if not c.status]
         return Readiness(not broken, "; ".join(broken))
 
@@ -198,7 +200,7 @@ class Kubelet:
             try:
                 snapshot = await self._context.runtime.snapshot()
             except RuntimeFailure as error:
-                log.warning("the runtime of node %s: %s", self._context.node_name, error.message)
+                log.warning("node %s: %s", self._context.node_name, error.message)
                 await asyncio.sleep(RELIST_QUIET)
                 continue
             self._running = {id for items in snapshot.values() for id, state in items if state == RUNNING}

@@ -26,12 +26,17 @@ NANOSECONDS = 1_000_000_000
 
 
 class RuntimeFailure(Exception):
-    """The runtime refused or cannot be reached; `code` is the gRPC status."""
+    """The runtime refused, or cannot be reached (code UNAVAILABLE); `code` is the gRPC status."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+
+    @property
+    def is_outage(self) -> bool:
+        """Nothing was wrong with the question: the runtime was not there to answer."""
+        return self.code == grpc.StatusCode.UNAVAILABLE
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Runtime:
     """One CRI endpoint. Details of sandboxes and containers are asked for once for each state they are in."""
 
     def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
         # an authority derived from the socket's path would be refused by servers written in Go
         options = [("grpc.default_authority", "localhost"), ("grpc.max_reconnect_backoff_ms", 1000)]
         self._channel = grpc.aio.insecure_channel(
@@ -85,6 +91,8 @@ class Runtime:
         try:
             return await stub(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                raise RuntimeFailure(error.code(), f"the container runtime at {self._endpoint} cannot be reached") from error
             raise RuntimeFailure(error.code(), error.details() or error.code().name) from error
 
     async def snapshot(self) -> dict[str, frozenset[tuple[str, int]]]:

@@ -44,6 +44,8 @@ class Sandboxes:
             request = cri.RunPodSandboxRequest(config=self.config(pod, attempt), runtime_handler=handler)
             await self._context.runtime.call("RunPodSandbox", request, timeout=240)
         except (RuntimeFailure, ApiError) as error:
+            if isinstance(error, RuntimeFailure) and error.is_outage:
+                raise
             message = f"Failed to create pod sandbox: {error}"
             self._context.event(pod, "Warning", "FailedCreatePodSandBox", message)
             raise NotStarted("ContainerCreating", message, 5) from error

@@ -3,7 +3,7 @@ listens.
 """
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH
+# ruff: noqa: PTH105, PTH108, PTH110, PTH123
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ what a PID namespace does, without needing the right to have one.
 """
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 

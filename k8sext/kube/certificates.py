@@ -1,4 +1,4 @@
-"""The cluster's own certificate authority and what it signs.
+"""A certificate authority of one's own and what it signs, for a cluster as for a webhook.
 
 Kubernetes knows a user by a client certificate: the common name is the user, each organization a group
 (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates).
@@ -49,13 +49,13 @@ def write_private(path: Path, text: str) -> None:
     aside.replace(path)
 
 
-def authority(name: str = "k8sext") -> Pair:
+def authority(name: str = "k8sext", lifetime: datetime.timedelta = LIFETIME) -> Pair:
     """A new self-signed certificate authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     certificate = (
-        _builder(subject, subject, key.public_key())
+        _builder(subject, subject, key.public_key(), lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -64,8 +64,14 @@ def authority(name: str = "k8sext") -> Pair:
     return _pair(certificate, key)
 
 
-def issue(ca: Pair, user: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
-    """A key and a certificate signed by ca.
+def issue(
+    ca: Pair,
+    user: str,
+    groups: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    lifetime: datetime.timedelta = LIFETIME,
+) -> Pair:
+    """A key and a certificate signed by ca, good for lifetime from now.
 
     user and groups make it a client's; hosts (names or addresses) make it a server's as well.
     """
@@ -79,7 +85,7 @@ def issue(ca: Pair, user: str, groups: Sequence[str] = (), hosts: Sequence[str] 
     )
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
     builder = (
-        _builder(subject, ca_certificate.subject, key.public_key())
+        _builder(subject, ca_certificate.subject, key.public_key(), lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(
@@ -92,10 +98,15 @@ def issue(ca: Pair, user: str, groups: Sequence[str] = (), hosts: Sequence[str] 
     return _pair(builder.sign(ca_key, hashes.SHA256()), key)
 
 
+def time_left(certificate: str) -> datetime.timedelta:
+    """The time until a PEM certificate ends; negative when it has."""
+    end = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
+    return end - datetime.datetime.now(datetime.UTC)
+
+
 def days_left(certificate: str) -> int:
     """Whole days until a PEM certificate ends; negative when it has."""
-    end = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
-    return (end - datetime.datetime.now(datetime.UTC)).days
+    return time_left(certificate).days
 
 
 def service_account_keys() -> tuple[str, str]:
@@ -136,7 +147,9 @@ def kubeconfig(name: str, server: str, ca: Pair, client: Pair) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -146,7 +159,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurve
         .serial_number(x509.random_serial_number())
         # Clocks of containers and hosts differ by minutes; a certificate of the future would be refused.
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -1,0 +1,73 @@
+"""Connecting: only where one is told to, and with a clear sentence when that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k8sext.kube import connect
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: one
+contexts:
+- {name: one, context: {cluster: first, user: me}}
+- {name: two, context: {cluster: second, user: me}}
+clusters:
+- {name: first, cluster: {server: "https://127.0.0.1:1001", insecure-skip-tls-verify: true}}
+- {name: second, cluster: {server: "https://127.0.0.1:1002", insecure-skip-tls-verify: true}}
+users:
+- {name: me, user: {token: secret}}
+"""
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    path = tmp_path / "config"
+    path.write_text(KUBECONFIG)
+    return path
+
+
+@pytest.mark.parametrize(("context", "port"), [(None, 1001), ("one", 1001), ("two", 1002)])
+async def test_the_context_decides_the_server(kubeconfig: Path, context: str | None, port: int) -> None:
+    client = await connect.from_kubeconfig(kubeconfig, context)
+    assert client.configuration.host == f"https://127.0.0.1:{port}"
+    await client.close()
+
+
+async def test_a_missing_context_is_named(kubeconfig: Path) -> None:
+    with pytest.raises(connect.ConnectError, match="three"):
+        await connect.from_kubeconfig(kubeconfig, "three")
+
+
+async def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(connect.ConnectError, match="no kubeconfig at .*nowhere"):
+        await connect.from_kubeconfig(tmp_path / "nowhere")
+
+
+async def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("- hello\n")
+    with pytest.raises(connect.ConnectError, match="cannot be used"):
+        await connect.from_kubeconfig(tmp_path / "config")
+
+
+async def test_a_pod_finds_its_service_account_where_the_runtime_put_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate_authority: str
+) -> None:
+    (tmp_path / "token").write_text("my-token")
+    (tmp_path / "ca.crt").write_text(certificate_authority)
+    monkeypatch.setenv("K8SEXT_SERVICEACCOUNT_DIR", str(tmp_path))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    client = await connect.in_cluster()
+    assert client.configuration.host == "https://127.0.0.1:6443"
+    assert client.configuration.api_key["BearerToken"] == "bearer my-token"
+    await client.close()
+
+
+async def test_outside_a_pod_in_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(connect.ConnectError, match="does not run in a pod"):
+        await connect.in_cluster()
