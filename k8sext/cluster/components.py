@@ -60,6 +60,8 @@ def etcd(program: str, data: Path, pki: Path, port: int, peer_port: int) -> Comp
 
 def api_server(program: str, pki: Path, port: int, etcd_port: int, flags: Sequence[str] = ()) -> Component:
     """The API server. flags come last, so that they win over the ones here."""
+    # A file of authorizers says it all: the server refuses it beside --authorization-mode.
+    by_file = any(flag.startswith("--authorization-config=") for flag in flags)
     command = [
         program,
         f"--etcd-servers=https://127.0.0.1:{etcd_port}",
@@ -76,7 +78,7 @@ def api_server(program: str, pki: Path, port: int, etcd_port: int, flags: Sequen
         # Endpoints may not be loopback addresses, so the Service `kubernetes` has none.
         "--endpoint-reconciler-type=none",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
-        "--authorization-mode=Node,RBAC",
+        *([] if by_file else ["--authorization-mode=Node,RBAC"]),
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
         f"--service-account-issuer={ISSUER}",

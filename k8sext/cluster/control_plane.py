@@ -31,7 +31,8 @@ def stages(layout: Layout, config: dict[str, Any]) -> list[list[Component]]:
     scheduler = components.scheduler(
         programs["kube-scheduler"], pki, pki / "scheduler.kubeconfig", ports["kube-scheduler"]
     )
-    return [[etcd], [api_server], [controller_manager, scheduler, *node_processes(layout, config)]]
+    runtime, kubelet = node_processes(layout, config)
+    return [[etcd, runtime], [api_server], [controller_manager, scheduler, kubelet]]
 
 
 def all_components(layout: Layout, config: dict[str, Any]) -> list[Component]:

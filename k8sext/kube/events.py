@@ -97,7 +97,9 @@ class EventRecorder:
             return
         namespace = reference.get("namespace") or "default"
         path = f"/api/v1/namespaces/{namespace}/events"
-        name = f"{reference['name']}.{time.time_ns():x}"  # names in order of time: lists of one second are sorted by them
+        name = (
+            f"{reference['name']}.{time.time_ns():x}"  # names in order of time: lists of one second are sorted by them
+        )
         now = timestamp()
         await request(
             self._client,

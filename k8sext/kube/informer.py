@@ -62,9 +62,7 @@ class Informer:
 
     async def run(self) -> None:
         """Follow the collection for ever. `synced` is set when the first list is in the store."""
-        stream = list_and_watch(
-            self._client, self.path, query=self._query, inactivity_timeout=self._inactivity_timeout
-        )
+        stream = list_and_watch(self._client, self.path, query=self._query, inactivity_timeout=self._inactivity_timeout)
         async for change in stream:
             if isinstance(change, Listed):
                 self._replace([self._transform(item) for item in change.items])

@@ -68,9 +68,9 @@ class WorkQueue(Generic[Key]):
         self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self._failures: dict[Key, int] = {}
-        self._wake = asyncio.Condition()
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._closed = False
+        self._drained = asyncio.Event()
 
     def __len__(self) -> int:
         """How many keys wait for a worker now."""
@@ -121,7 +121,7 @@ class WorkQueue(Generic[Key]):
     async def get(self) -> Key:
         """Wait for a key and take it. Whoever takes it calls `done`, whatever happens. Raises ShutDown."""
         while not self._order:
-            if self._closed and not (self._waiting or self._later_counts()):
+            if self._closed and not self._waiting:
                 raise ShutDown
             await self._sleep()
         key = self._order.popleft()
@@ -130,6 +130,8 @@ class WorkQueue(Generic[Key]):
         self._working[key] = now
         if self._observer:
             self._observer.started(len(self._order), waited)
+        if self._closed:
+            self._end_if_drained()
         return key
 
     def done(self, key: Key) -> None:
@@ -140,7 +142,7 @@ class WorkQueue(Generic[Key]):
         if key in self._waiting:
             self._append(key)
         elif self._closed:
-            self._wake_all()
+            self._end_if_drained()
 
     def shut_down(self) -> None:
         """Take no new keys. What waits is still handed out; then every `get` raises ShutDown. What was put off is dropped."""
@@ -148,9 +150,55 @@ class WorkQueue(Generic[Key]):
         self._later.clear()
         self._due.clear()
         self._set_alarm()
-        self._wake_all()
+        self._end_if_drained()
 
     async def drained(self) -> None:
         """Wait until a queue that is shut down is empty and no worker has a key in hand."""
-        while not self._closed or self._waiting or self._working:
-            await self._sleep()
+        await self._drained.wait()
+
+    def _append(self, key: Key) -> None:
+        self._order.append(key)
+        if self._observer:
+            self._observer.added(len(self._order))
+        self._wake_one()
+
+    async def _sleep(self) -> None:
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper
+        except asyncio.CancelledError:
+            if sleeper.done() and not sleeper.cancelled():
+                self._wake_one()  # the call was for a worker that is going home: pass it on
+            raise
+
+    def _wake_one(self) -> None:
+        while self._sleepers:
+            sleeper = self._sleepers.popleft()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                return
+
+    def _end_if_drained(self) -> None:
+        if not self._waiting:
+            while self._sleepers:
+                self._wake_one()
+            if not self._working:
+                self._drained.set()
+
+    def _set_alarm(self) -> None:
+        """Let the loop call us when the next key that was put off is due."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._later:
+            self._alarm = asyncio.get_running_loop().call_at(self._later[0][0], self._move_due)
+
+    def _move_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._later and self._later[0][0] <= now:
+            due, _, key = heapq.heappop(self._later)
+            if self._due.get(key) == due:  # else it was put off twice, and this is the later time
+                del self._due[key]
+                self.add(key)
+        self._set_alarm()

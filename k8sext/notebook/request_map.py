@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from k8sext.notebook.picture import Picture
@@ -54,7 +55,7 @@ def request_map() -> Picture:
     _draw_server(axes)
     for station in STATIONS:
         _draw_station(axes, station)
-    for left, right in zip(STATIONS[:6], STATIONS[1:7], strict=True):
+    for left, right in pairwise(STATIONS[:7]):
         _arrow(axes, (left.left + WIDTH, 3.7), (right.left, 3.7))
     for station in STATIONS[7:]:
         middle = station.left + WIDTH / 2
@@ -76,7 +77,8 @@ def text_twin() -> str:
     for number, station in enumerate(STATIONS, start=1):
         name = station.name.replace("-\n", "").replace("\n", " ")
         hooks = ", ".join(f"({family}) {FAMILIES[family - 1]}" for family in station.families) or "no extensions"
-        lines.append(f"{number:2}. {name}: {station.what}. Hook: {hooks}")
+        stop = "" if station.what.endswith("?") else "."
+        lines.append(f"{number:2}. {name}: {station.what}{stop} Hook: {hooks}")
     head = "The way of a request (stations 2 to 6 are the API server; 8 to 10 watch it and send requests of their own):"
     return "\n".join([head, *lines])
 

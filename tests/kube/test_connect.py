@@ -43,7 +43,7 @@ async def test_a_missing_context_is_named(kubeconfig: Path) -> None:
 
 
 async def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(connect.ConnectError, match="no kubeconfig at .*nowhere"):
+    with pytest.raises(connect.ConnectError, match=r"no kubeconfig at .*nowhere"):
         await connect.from_kubeconfig(tmp_path / "nowhere")
 
 

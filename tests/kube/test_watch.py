@@ -14,8 +14,8 @@ PODS = "/api/v1/pods"
 LONG_LINE = {"type": "ADDED", "object": {"metadata": {"name": "x" * 300_000, "resourceVersion": "2"}}}
 
 
-def watch(client: ApiClient, **options: float) -> AsyncIterator[Listed | Changed]:
-    return list_and_watch(client, PODS, first_delay=0.01, longest_delay=0.05, **options)
+def watch(client: ApiClient, inactivity_timeout: float = 90) -> AsyncIterator[Listed | Changed]:
+    return list_and_watch(client, PODS, first_delay=0.01, longest_delay=0.05, inactivity_timeout=inactivity_timeout)
 
 
 async def take(stream: AsyncIterator[Listed | Changed], count: int) -> list[str]:

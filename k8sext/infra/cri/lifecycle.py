@@ -52,6 +52,8 @@ class Node:
         for container in list(self.store.containers.values()):
             if container.state == api.CONTAINER_RUNNING and container.id not in running:
                 self._exited(container.id)
+            if container.sandbox_id not in self.store.sandboxes:
+                await self.remove(container)  # its sandbox's file was lost
 
     async def close(self) -> None:
         """Leave; containers go on."""

@@ -89,6 +89,12 @@ def specification(
     }
 
 
+def check_command(argv: list[str], config: api.ContainerConfig) -> None:
+    """Raise Refusal when a container has no such program to execute."""
+    path = next((item.value.decode(errors="replace") for item in config.envs if item.key == "PATH"), DEFAULT_PATH)
+    _check_program(argv[0], path, config.working_dir or "/", mounts_of(config))
+
+
 def log_path(sandbox: Sandbox, config: api.ContainerConfig) -> str:
     """Return the absolute path of a container's log, empty for none; raise Refusal for a path outside the pod's log folder."""
     if not sandbox.config.log_directory or not config.log_path:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from grpc import StatusCode
 
 from k8sext import __version__
-from k8sext.infra.cri import statuses
+from k8sext.infra.cri import programs, statuses
 from k8sext.infra.cri.cgroups import NOT_ENFORCED
 from k8sext.infra.cri.images import ImageService
 from k8sext.infra.cri.lifecycle import HANDLERS, Node
@@ -183,7 +183,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def ExecSync(self, request: api.ExecSyncRequest, context: Any) -> api.ExecSyncResponse:
         """Run a command and return what it printed; one that outlasts the timeout is killed."""
         container = self._node.running(_given(request.container_id))
-        argv = _command(request.cmd)
+        argv = _command(request.cmd, container)
         session = await self._node.shim.open_session("exec", container.id, argv=argv, tty=False, stdin=False)
         try:
             stdout, stderr, code = await asyncio.wait_for(run_to_end(session), request.timeout or None)
@@ -198,7 +198,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def Exec(self, request: api.ExecRequest, context: Any) -> api.ExecResponse:
         """Return the URL at which the command is run and streamed."""
         container = self._node.running(_given(request.container_id))
-        argv = _command(request.cmd)
+        argv = _command(request.cmd, container)
         _check_streams(request)
         shim = self._node.shim
         url = await self._streaming.offer(
@@ -254,26 +254,15 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
 
         def listener(container: Container, event: api.ContainerEventType) -> None:
             if not queue.full():
-                queue.put_nowait(self._event(container, event))
+                queue.put_nowait(statuses.container_event(container, event, self._node))
 
         self._node.listeners.append(listener)
+        await context.send_initial_metadata(())  # whoever waits for it misses nothing from here on
         try:
             while not queue.full():
                 yield await queue.get()
         finally:
             self._node.listeners.remove(listener)
-
-    def _event(self, container: Container, event: api.ContainerEventType) -> api.ContainerEventResponse:
-        sandbox = self._node.sandbox(container.sandbox_id)
-        return api.ContainerEventResponse(
-            container_id=container.id,
-            container_event_type=event,
-            created_at=time.time_ns(),
-            pod_sandbox_status=statuses.sandbox_status(sandbox),
-            containers_statuses=[
-                statuses.container_status(other, self._node) for other in self._node.store.containers_in(sandbox)
-            ],
-        )
 
     async def _stats(self, container: Container) -> api.ContainerStats:
         process = self._node.store.process_of(container) if container.state == api.CONTAINER_RUNNING else None
@@ -287,9 +276,10 @@ def _given(identifier: str) -> str:
     return identifier
 
 
-def _command(cmd: Any) -> list[str]:
+def _command(cmd: Sequence[str], container: Container) -> list[str]:
     if not cmd:
         raise invalid("the command is empty: name a program")
+    programs.check_command(list(cmd), container.config)
     return list(cmd)
 
 

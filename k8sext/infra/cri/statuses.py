@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 
 from k8sext.infra.cri.cgroups import NOT_ENFORCED
@@ -100,6 +101,18 @@ def container_item(container: Container) -> api.Container:
         created_at=container.created_at,
         labels=container.config.labels,
         annotations=container.config.annotations,
+    )
+
+
+def container_event(container: Container, event: api.ContainerEventType, node: Node) -> api.ContainerEventResponse:
+    """Tell that something happened to a container, with the state of its whole pod."""
+    sandbox = node.sandbox(container.sandbox_id)
+    return api.ContainerEventResponse(
+        container_id=container.id,
+        container_event_type=event,
+        created_at=time.time_ns(),
+        pod_sandbox_status=sandbox_status(sandbox),
+        containers_statuses=[container_status(other, node) for other in node.store.containers_in(sandbox)],
     )
 
 

@@ -18,7 +18,7 @@ from k8sext.infra.kubelet.sandbox import Sandboxes
 from k8sext.infra.kubelet.translate import container_config, container_hash
 from k8sext.infra.kubelet.volumes import VolumeError
 
-RETRY_SECONDS = 10.0
+RETRY_SECONDS = 3.0
 HOOK_SECONDS = 600
 KEPT_RUNS = 2
 """The current run and the one before, for `kubectl logs --previous`."""

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([a-zA-Z]*)")
 _SUFFIXES = {"": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3")}
 _SUFFIXES |= {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), start=1)}
 _SUFFIXES |= {
@@ -17,12 +19,10 @@ _SUFFIXES |= {
 
 def parse(quantity: str | float) -> Decimal:
     """The number that a quantity stands for. Raises ValueError for anything else."""
-    text = str(quantity)
-    number = text.rstrip("numkMGTPEi") if not text[-1:].isdigit() else text
-    try:
-        return Decimal(number) * _SUFFIXES[text[len(number) :]]
-    except (InvalidOperation, KeyError) as error:
-        raise ValueError(f"{quantity!r} is no quantity; write a number like 2, 500m or 64Mi") from error
+    match = _QUANTITY.fullmatch(str(quantity))
+    if not match or match.group(2) not in _SUFFIXES:
+        raise ValueError(f"{quantity!r} is no quantity; write a number like 2, 500m or 64Mi")
+    return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]
 
 
 def divide(quantity: str, divisor: str = "1") -> int:

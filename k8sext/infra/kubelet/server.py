@@ -48,7 +48,8 @@ class Server:
         self, address: str, certificate: Path, key: Path, client_ca: Path, port: int = PORT
     ) -> web.AppRunner:
         """Listen. Stop it by `cleanup()` of what is returned. Raises OSError if the port is taken."""
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
+        # a reader who leaves ends the handler, even one that waits for the next line of a log
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, address, port, ssl_context=_tls(certificate, key, client_ca)).start()
         return runner

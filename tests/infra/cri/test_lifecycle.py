@@ -24,10 +24,10 @@ async def test_the_runtime_introduces_itself_as_a_kubelet_insists(runtime: Any) 
 
 
 async def test_a_container_goes_from_created_over_running_to_exited(runtime: Any) -> None:
-    container = await runtime.create(["sh", "-c", "read line < gate; exit 3"])
-    assert (await runtime.status(container)).state == api.CONTAINER_CREATED
-    gate = _work(runtime, container) / "gate"
+    gate = runtime.logs / "gate"
     os.mkfifo(gate)
+    container = await runtime.create(["sh", "-c", f"read line < {gate}; exit 3"])
+    assert (await runtime.status(container)).state == api.CONTAINER_CREATED
     await runtime.calls.StartContainer(api.StartContainerRequest(container_id=container))
     assert (await runtime.status(container)).state == api.CONTAINER_RUNNING
     gate.write_text("go\n")

@@ -21,7 +21,7 @@ class CriLog:
         """Log `data`; what follows the last newline waits for the rest of its line, at most LONGEST_LINE bytes of it."""
         *lines, rest = (self._unfinished[stream] + data).split(b"\n")
         entries = [entry for line in lines for entry in self._entries(stream, line)]
-        while len(rest) >= LONGEST_LINE:
+        while len(rest) > LONGEST_LINE:
             entries.append(self._entry(stream, b"P", rest[:LONGEST_LINE]))
             rest = rest[LONGEST_LINE:]
         self._unfinished[stream] = rest

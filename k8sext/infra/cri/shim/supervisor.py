@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -28,11 +29,10 @@ class Program:
         self.container, self.wrapped, self.started, self.stdio = container, wrapped, started, stdio
         self.code: int | None = None
 
-    def main_process(self) -> int | None:
-        """The process that is to get the signals: the wrapper's child where there is a wrapper (bwrap, proot)."""
-        if not self.wrapped:
-            return self.started.main
-        return next(iter(processes.children(self.started.main)), None)
+    def main_process(self) -> int:
+        """The process that is to get the signals: the child of a wrapper that forks (bwrap, proot), once it is there."""
+        forked = processes.children(self.started.main) if self.wrapped else []
+        return forked[0] if forked else self.started.main
 
 
 class Supervisor:
@@ -212,9 +212,6 @@ def _read_spec(path: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _send_signal(pid: int | None, number: int) -> None:
-    try:
-        if pid is not None:
-            os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+def _send_signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,1 @@
+"""Webhooks with a purpose, one file each: images, reports, defaults, students, night."""

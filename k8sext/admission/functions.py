@@ -1,0 +1,199 @@
+"""Plain Python functions as webhooks: five decorators, one for each question that the API server asks outside of itself.
+
+    @validating("weatherreports.k8s.packt.com")
+    def short_reports(report, request):
+        if report["spec"]["days"] > 14:
+            raise Denied("a report covers 14 days at most")
+
+A decorated function stays callable, so a test needs no server. Resources are written as kubectl writes them: `pods`,
+`deployments.apps`, `pods/exec`. A function that waits for something should be `async`: the others hold up the server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict, Unpack
+
+from k8sext.admission.review import AccessRequest, AdmissionRequest, ImageRequest, Json
+
+Kind = Literal["validating", "mutating", "image_policy", "authenticator", "authorizer"]
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "*"]
+
+DOMAIN = "k8s.packt.com"
+EXEMPT_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+"""Where the cluster lives itself: no webhook of ours is ever asked there, so none can lock the cluster up."""
+LONGEST_TIMEOUT = 5
+
+
+@dataclass(frozen=True)
+class User:
+    """What an authenticator found out about the bearer of a token."""
+
+    name: str
+    groups: Sequence[str] = ()
+    uid: str = ""
+    extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The answer of an authorizer that knows: yes. (No: raise Denied. Let the next authorizer decide: return None.)"""
+
+    reason: str = ""
+
+
+Check = Callable[[Json, AdmissionRequest], Awaitable[None] | None]
+ImageCheck = Callable[[ImageRequest], Awaitable[None] | None]
+Identify = Callable[[str], User | Awaitable[User | None] | None]
+Authorize = Callable[[AccessRequest], Allowed | Awaitable[Allowed | None] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """A function, and the question it answers."""
+
+    function: Callable[..., Any]
+    kind: Kind
+    name: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", self.name):
+            raise ValueError(f"{self.name!r} cannot be a webhook's name: use small letters, digits and dashes")
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the function itself, as a test does."""
+        return self.function(*arguments, **named)
+
+    @property
+    def path(self) -> str:
+        """Where a server answers for it."""
+        return f"/{self.kind.replace('_', '-')}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionWebhook(Webhook):
+    """A validating or mutating webhook: what it wants to be asked about, and what holds when it does not answer.
+
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+    """
+
+    rules: tuple[Json, ...]
+    namespaces: Sequence[str] = ()
+    object_labels: Mapping[str, str] = field(default_factory=dict)
+    match_conditions: Mapping[str, str] = field(default_factory=dict)
+    failure_policy: Literal["Fail", "Ignore"] = "Fail"
+    side_effects: Literal["None", "NoneOnDryRun"] = "None"
+    timeout: int = 2
+    reinvocation: Literal["Never", "IfNeeded"] = "Never"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.namespaces, str):
+            raise TypeError(f"namespaces is a list: write [{self.namespaces!r}]")
+        if not 1 <= self.timeout <= LONGEST_TIMEOUT:
+            raise ValueError(
+                f"timeout is {self.timeout}: give 1 to {LONGEST_TIMEOUT} seconds, because every matching request waits for it"
+            )
+
+    @property
+    def full_name(self) -> str:
+        """Its name in the cluster: of the webhook, and of the configuration that holds it."""
+        return f"{self.name}.{DOMAIN}"
+
+
+class Options(TypedDict, total=False):
+    """What `validating` and `mutating` take by name, beside `on`."""
+
+    name: str
+    """Default: the function's name, with dashes."""
+    namespaces: Sequence[str]
+    """Only there. Default: everywhere but in the namespaces of the cluster itself."""
+    object_labels: Mapping[str, str]
+    """Only objects that carry these labels."""
+    match_conditions: Mapping[str, str]
+    """Name to CEL expression: only where all of them are true. The API server decides that, without a call."""
+    failure_policy: Literal["Fail", "Ignore"]
+    """What counts when there is no answer. Default: Fail, the request is refused."""
+    side_effects: Literal["None", "NoneOnDryRun"]
+    timeout: int
+    """Seconds, 1 to 5; default 2."""
+
+
+class MutatingOptions(Options, total=False):
+    """What `mutating` takes by name, beside `on`."""
+
+    reinvocation: Literal["Never", "IfNeeded"]
+    """IfNeeded: ask again when a later webhook changed the object. Then the function must find its own work done, and stop."""
+
+
+def validating(
+    *resources: str, on: Sequence[Operation] = ("CREATE", "UPDATE"), **options: Unpack[Options]
+) -> Callable[[Check], AdmissionWebhook]:
+    """Ask `function(object, request)` before a change: it raises Denied, or returns None and the change may go on.
+
+    For DELETE the object is the one to be deleted, for CONNECT the options. Raises ValueError for what the API would refuse.
+    """
+    rules = _rules(resources, on)
+    return lambda function: AdmissionWebhook(
+        **{"function": function, "kind": "validating", "name": _name(function), "rules": rules, **options}
+    )
+
+
+def mutating(
+    *resources: str, on: Sequence[Operation] = ("CREATE", "UPDATE"), **options: Unpack[MutatingOptions]
+) -> Callable[[Check], AdmissionWebhook]:
+    """Hand `function(object, request)` a copy of the object to change; the difference is sent as a JSON patch.
+
+    Raises ValueError for what the API would refuse.
+    """
+    rules = _rules(resources, on)
+    return lambda function: AdmissionWebhook(
+        **{"function": function, "kind": "mutating", "name": _name(function), "rules": rules, **options}
+    )
+
+
+def image_policy(function: ImageCheck) -> Webhook:
+    """Ask `function(request)` before a pod runs images: it raises Denied or returns None."""
+    return Webhook(function=function, kind="image_policy", name=_name(function))
+
+
+def authenticator(function: Identify) -> Webhook:
+    """Ask `function(token)` whose bearer token this is: it returns a User, or None for a token it does not know."""
+    return Webhook(function=function, kind="authenticator", name=_name(function))
+
+
+def authorizer(function: Authorize) -> Webhook:
+    """Ask `function(request)` whether a user may: it returns Allowed, raises Denied, or returns None for no opinion."""
+    return Webhook(function=function, kind="authorizer", name=_name(function))
+
+
+def _rules(resources: Sequence[str], on: Sequence[Operation]) -> tuple[Json, ...]:
+    if not resources or not all(isinstance(resource, str) for resource in resources):
+        raise ValueError('name the resources it is asked about, as in @validating("pods", "deployments.apps")')
+    unknown = [operation for operation in on if operation not in ("CREATE", "UPDATE", "DELETE", "CONNECT", "*")]
+    if unknown or not on or isinstance(on, str):
+        raise ValueError(f"on is {on!r}: list some of CREATE, UPDATE, DELETE and CONNECT; reads are never admitted")
+    return tuple(_rule(resource, on) for resource in resources)
+
+
+def _rule(resource: str, on: Sequence[Operation]) -> Json:
+    """`deployments.apps/scale` as a rule: group apps, resource deployments/scale."""
+    match = re.fullmatch(r"([a-z]+)(?:\.([a-z0-9.-]+))?(/[a-z*]+)?", resource)
+    if match is None:
+        raise ValueError(
+            f"{resource!r} is no resource: write it as kubectl does, as in pods, deployments.apps or pods/exec"
+        )
+    plural, group, subresource = match.groups()
+    return {
+        "apiGroups": [group or ""],
+        "apiVersions": ["*"],
+        "resources": [plural + (subresource or "")],
+        "operations": list(on),
+        "scope": "*",
+    }
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return function.__name__.strip("_").replace("_", "-").lower()

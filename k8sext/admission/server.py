@@ -1,0 +1,193 @@
+"""The transport: HTTPS in front of the engine. What goes wrong here never turns into a yes.
+
+The API server reads any answer but 200 with a review in it as "no answer", and then failurePolicy decides. So every mistake, ours
+or the caller's, gets an HTTP status of its own: 400 not a review, 403 not the API server, 408 too slow, 413 too large, 415 no
+JSON, 500 the function crashed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from k8sext.admission.engine import Answer, answer
+from k8sext.admission.functions import AdmissionWebhook, Webhook
+from k8sext.admission.review import BadReview
+from k8sext.admission.tls import show
+from k8sext.kube.certificates import Pair
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 16 * 2**20
+"""A review of an update holds an object twice, and the API server takes objects of up to 3 MiB."""
+READ_LIMIT = 5.0
+HANDSHAKE_LIMIT = 5.0
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a webhook, for the one who looks on."""
+
+    webhook: str
+    kind: str
+    began: float
+    """Seconds since 1970, as time.time()."""
+    seconds: float
+    outcome: str
+    """allowed, denied, changed, known, unknown, no opinion; or refused and crashed: no answer, failurePolicy decides"""
+    subject: str = ""
+    user: str = ""
+    detail: str = ""
+    call: str = ""
+
+
+class WebhookServer:
+    """Serves webhooks on one address. `context` decides about TLS; `calls` holds the last calls, oldest first."""
+
+    def __init__(self, webhooks: Iterable[Webhook], context: ssl.SSLContext, host: str, port: int = 0) -> None:
+        self.webhooks = {webhook.path: webhook for webhook in webhooks}
+        self.host, self.port = host, port
+        self.ready = True
+        self.calls: deque[Call] = deque(maxlen=REMEMBERED)
+        self.probed: set[str] = set()
+        """The probes that have reached this server; see k8sext.admission.registration."""
+        self._context = context
+        self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; from the second time on, on the same port. Raises OSError when the port is taken."""
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.add_routes(
+            [
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._readiness),
+                web.post("/probe/{probe}", self._probe),
+                web.post("/{kind}/{name}", self._review),
+            ]
+        )
+        # A caller that hangs up has stopped waiting: so does the function.
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._runner.server,
+            self.host,
+            self.port,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_LIMIT,
+            backlog=512,
+        )
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening, let calls under way end, and close every connection."""
+        if self._listening:
+            self._listening.close()
+        if self._runner:
+            await self._runner.cleanup()
+        self._listening = self._runner = None
+
+    async def rotate(self, pair: Pair) -> None:
+        """Show another certificate from now on. Open connections end after their call, so that callers come back and see it."""
+        show(self._context, pair)
+        if self._runner and self._runner.server:
+            await asyncio.gather(*[connection.shutdown(timeout=2) for connection in self._runner.server.connections])
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readiness(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if self.ready else web.Response(text="not ready\n", status=503)
+
+    async def _probe(self, request: web.Request) -> web.Response:
+        """Answer the one review that only wants to know whether reviews arrive at all."""
+        uid = (await request.json())["request"]["uid"]
+        self.probed.add(request.match_info["probe"])
+        body = {
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "response": {"uid": uid, "allowed": True},
+        }
+        return web.json_response(body)
+
+    async def _review(self, request: web.Request) -> web.Response:
+        webhook = self.webhooks.get(request.path)
+        if webhook is None:
+            return _refusal(404, f"no webhook answers at {request.path}; there are {', '.join(self.webhooks)}")
+        began, clock, call = time.time(), time.perf_counter(), uuid.uuid4().hex[:12]
+        try:
+            found = await self._answer(request, webhook, call)
+            body = json.dumps(found.body).encode()
+        except _Refused as refused:
+            self._note(webhook, began, clock, "refused", detail=refused.text, call=call)
+            return _refusal(refused.status, refused.text)
+        except (Exception, SystemExit) as error:  # SystemExit, too, must not end the server
+            log.exception("webhook %s crashed (call %s)", webhook.name, call)
+            self._note(webhook, began, clock, "crashed", detail=f"{type(error).__name__}: {error}", call=call)
+            return _refusal(500, f"the webhook {webhook.name} crashed; its log tells more under call {call}")
+        self._note(webhook, began, clock, found.outcome, found.subject, found.user, found.detail, found.call)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _answer(self, request: web.Request, webhook: Webhook, call: str) -> Answer:
+        review = await self._read(request, webhook)
+        try:
+            return await answer(webhook, review, call)
+        except BadReview as error:
+            raise _Refused(400, str(error)) from error
+
+    async def _read(self, request: web.Request, webhook: Webhook) -> object:
+        if not isinstance(webhook, AdmissionWebhook) and not _certified(request):
+            raise _Refused(
+                403, "this webhook answers the API server only: show the client certificate from its kubeconfig"
+            )
+        if request.content_type != "application/json":
+            raise _Refused(415, f"send application/json, not {request.content_type[:60]}")
+        try:
+            async with asyncio.timeout(READ_LIMIT):
+                return json.loads(await request.read())
+        except TimeoutError:
+            raise _Refused(408, f"the body did not arrive within {READ_LIMIT:.0f} seconds") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise _Refused(413, f"the body is larger than {LARGEST_BODY >> 20} MiB") from None
+        except (ValueError, RecursionError) as error:
+            raise _Refused(400, f"the body is not JSON: {error}") from None
+
+    def _note(
+        self,
+        webhook: Webhook,
+        began: float,
+        clock: float,
+        outcome: str,
+        subject: str = "",
+        user: str = "",
+        detail: str = "",
+        call: str = "",
+    ) -> None:
+        seconds = time.perf_counter() - clock
+        self.calls.append(Call(webhook.name, webhook.kind, began, seconds, outcome, subject, user, detail, call))
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+def _refusal(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")
+
+
+def _certified(request: web.Request) -> bool:
+    """Whether the caller showed a certificate; the TLS layer has checked already that it is one of ours."""
+    return bool(request.transport and request.transport.get_extra_info("peercert"))

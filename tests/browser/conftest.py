@@ -1,0 +1,65 @@
+"""A JupyterLab as `k8sext lab` serves it, and the system's Chromium; skipped, loudly, where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+/lab\S*\?token=\w+)")
+
+
+@pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> str:
+    """The path of a Chromium of this machine."""
+    found = next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
+    if found:
+        return found
+    if request.config.getoption("--require-browser") or os.environ.get("K8SEXT_REQUIRE_BROWSER"):
+        pytest.fail("a browser is required, and no Chromium is on PATH")
+    pytest.skip("NO CHROMIUM ON PATH: the notebooks were not opened in a browser")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(chromium: str) -> dict[str, object]:
+    """How pytest-playwright starts the browser; a sandbox of its own is refused to root and in most containers."""
+    return {"executable_path": chromium, "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]}
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab that `k8sext lab` serves with a cluster of its own."""
+    workbook = tmp_path_factory.mktemp("workbook")
+    root = Path(__file__).parents[2]
+    for part in ("notebooks", "manifests"):
+        shutil.copytree(root / part, workbook / part)
+    command = [sys.executable, "-m", "k8sext", "lab", str(workbook / "notebooks"), "--no-browser", "--name", "browser"]
+    environment = {
+        **os.environ,
+        "JUPYTER_CONFIG_DIR": str(workbook / "config"),
+        "JUPYTER_DATA_DIR": str(workbook / "data"),
+    }
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    assert server.stdout is not None
+    said = []
+    try:
+        for line in server.stdout:
+            said.append(line)
+            if match := ADDRESS.search(line):
+                yield match[1]
+                break
+        else:
+            pytest.fail(f"JupyterLab did not start:\n{''.join(said)}")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+    status = subprocess.run([sys.executable, "-m", "k8sext", "status", "--name", "browser"], capture_output=True)
+    assert status.returncode == 3, "Ctrl-C ends the cluster that lab started"

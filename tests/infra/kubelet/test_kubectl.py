@@ -1,0 +1,150 @@
+"""What a learner does with kubectl: logs, exec, attach, cp, debug, drain. The real kubectl, a real terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.infra.kubelet.conftest import IMAGE, Namespace
+
+pytestmark = pytest.mark.cluster
+
+
+def kubectl(namespace: Namespace, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """kubectl with its own input, output and exit code."""
+    command = [*namespace.command, *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.fixture
+def talker(namespace: Namespace) -> Namespace:
+    namespace.pod("one", "for i in 1 2 3 4 5; do echo line $i; done; echo bad >&2; sleep 1000", wait="Running")
+    namespace.until(lambda: "bad" in namespace.kubectl("logs", "one"))
+    return namespace
+
+
+def test_logs_show_both_streams_and_any_part_of_them(talker: Namespace) -> None:
+    assert talker.kubectl("logs", "one").splitlines()[-2:] == ["line 5", "bad"]
+    assert talker.kubectl("logs", "one", "--tail=1").strip() == "bad"
+    assert talker.kubectl("logs", "one", "--limit-bytes=6") == "line 1"
+    assert talker.kubectl("logs", "one", "--since=1h").startswith("line 1")
+    assert talker.kubectl("logs", "one", "--timestamps", "--tail=1").split()[0].endswith("Z")
+
+
+def test_logs_follow_until_the_container_ends(namespace: Namespace) -> None:
+    namespace.pod("one", "for i in 1 2 3; do echo line $i; sleep 0.3; done", restartPolicy="Never", wait="Running")
+    assert namespace.kubectl("logs", "--follow", "one").split("\n") == ["line 1", "line 2", "line 3", ""]
+
+
+def test_logs_of_the_run_before(namespace: Namespace) -> None:
+    namespace.pod("one", "echo run $$; exit 1")
+    namespace.until(lambda: namespace.status("one").get("restartCount", 0) >= 1)
+    namespace.until(lambda: namespace.kubectl("logs", "one", "--previous").startswith("run "))
+
+
+def test_logs_of_a_container_that_has_not_started_say_so(namespace: Namespace) -> None:
+    namespace.pod("one", container={"image": "registry.invalid/nothing:1"})
+    namespace.until(
+        lambda: (
+            namespace.status("one").get("state", {}).get("waiting", {}).get("reason")
+            in ("ErrImagePull", "ImagePullBackOff")
+        )
+    )
+    answer = kubectl(namespace, "logs", "one")
+    assert answer.returncode == 1
+    assert 'container "main" in pod "one" is waiting to start' in answer.stderr
+
+
+def test_exec_carries_input_output_and_exit_code(talker: Namespace) -> None:
+    answer = kubectl(talker, "exec", "-i", "one", "--", "sh", "-c", "cat; echo err >&2; exit 3", input="hello\n")
+    assert (answer.stdout, answer.returncode) == ("hello\n", 3)
+    assert "err" in answer.stderr
+
+
+def test_exec_hands_on_large_data_unharmed(talker: Namespace) -> None:
+    text = "0123456789abcdef" * 100_000
+    assert kubectl(talker, "exec", "-i", "one", "--", "cat", input=text).stdout == text
+
+
+def test_exec_with_a_terminal_is_a_terminal(talker: Namespace) -> None:
+    command = [*talker.command, "exec", "-it", "one", "--", "sh"]
+    shell = pexpect.spawn(
+        command[0], command[1:], encoding="utf-8", timeout=20, dimensions=(33, 99), env=dict(os.environ)
+    )
+    shell.sendline("test -t 0 && echo is a ter''minal")
+    shell.expect("is a terminal")
+    shell.sendline("stty size")
+    shell.expect("33 99")
+    shell.sendline("exit 4")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 4
+
+
+def test_exec_into_a_container_that_is_not_there_says_so(talker: Namespace) -> None:
+    answer = kubectl(talker, "exec", "one", "-c", "other", "--", "true")
+    assert answer.returncode == 1
+    assert "other" in answer.stderr
+
+
+def test_attach_and_run_with_input(namespace: Namespace) -> None:
+    answer = kubectl(
+        namespace, "run", "one", f"--image={IMAGE}", "--restart=Never", "--rm", "-i", "--", "cat", input="hello\n"
+    )
+    assert "hello" in answer.stdout
+
+
+def test_cp_carries_files_both_ways(talker: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("data")
+    talker.kubectl("cp", str(tmp_path / "in"), "one:copied")
+    talker.kubectl("cp", "one:copied", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "data"
+
+
+def test_debug_adds_an_ephemeral_container(talker: Namespace) -> None:
+    talker.kubectl(
+        "debug", "one", f"--image={IMAGE}", "--container=debugger", "--", "sh", "-c", "echo debugging; sleep 1000"
+    )
+    talker.until(lambda: talker.kubectl("logs", "one", "-c", "debugger").strip() == "debugging")
+    (status,) = talker.get("pod", "one")["status"]["ephemeralContainerStatuses"]
+    assert "running" in status["state"]
+
+
+def test_port_forward_is_refused_in_words(talker: Namespace) -> None:
+    process = subprocess.Popen(
+        [*talker.command, "port-forward", "one", ":8080"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert "SPDY" in process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+
+
+def test_drain_moves_the_pods_to_another_node(namespace: Namespace) -> None:
+    namespace.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "1000")
+    namespace.kubectl(
+        "patch", "deployment", "web", "-p", '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1}}}}'
+    )
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    try:
+        namespace.kubectl(
+            "drain",
+            "k8sext-worker2",
+            "--ignore-daemonsets",
+            "--force",
+            "--delete-emptydir-data",
+            "--timeout=30s",
+            "--pod-selector=app=web",
+        )
+        namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        namespace.until(lambda: "k8sext-worker2" not in namespace.kubectl("get", "pods", "-o", "wide"))
+    finally:
+        namespace.kubectl("uncordon", "k8sext-worker2")

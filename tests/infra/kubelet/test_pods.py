@@ -1,0 +1,249 @@
+"""Pods on the real control plane: life, restarts, init containers, probes, deletion."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.infra.kubelet.conftest import IMAGE, Namespace
+
+pytestmark = pytest.mark.cluster
+
+SERVER = """
+import http.server, os
+http.server.HTTPServer((os.environ["K8SEXT_BIND_ADDRESS"], 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def test_a_pod_runs_and_its_events_tell_its_story(namespace: Namespace) -> None:
+    namespace.pod("one", "echo hello; sleep 1000", wait="Running")
+    pod = namespace.get("pod", "one")
+    assert pod["status"]["podIP"].startswith("10.244.")
+    assert pod["status"]["hostIP"] == pod["status"]["podIP"].rpartition(".")[0] + ".1"
+    assert all(condition["status"] == "True" for condition in pod["status"]["conditions"])
+    namespace.until(lambda: {"Scheduled", "Pulled", "Created", "Started"} <= namespace.reasons("one"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "phase"), [("Never", 0, "Succeeded"), ("Never", 3, "Failed"), ("OnFailure", 0, "Succeeded")]
+)
+def test_a_pod_that_ends_is_succeeded_or_failed(namespace: Namespace, policy: str, code: int, phase: str) -> None:
+    namespace.pod("one", f"exit {code}", wait=phase, restartPolicy=policy)
+    terminated = namespace.status("one")["state"]["terminated"]
+    assert terminated["exitCode"] == code
+    assert terminated["reason"] == ("Error" if code else "Completed")
+    assert namespace.status("one")["restartCount"] == 0
+
+
+def test_a_container_that_crashes_is_started_again_and_then_waits(namespace: Namespace) -> None:
+    namespace.pod("one", "echo crash; exit 7")
+
+    def waits() -> bool:
+        status = namespace.status("one")
+        return status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+
+    namespace.until(waits)
+    status = namespace.status("one")
+    assert status["restartCount"] >= 1
+    assert status["lastState"]["terminated"]["exitCode"] == 7
+    assert "back-off 10s restarting failed container=main" in status["state"]["waiting"]["message"]
+    assert namespace.get("pod", "one")["status"]["phase"] == "Running"
+    namespace.until(lambda: "BackOff" in namespace.reasons("one"))
+
+
+def test_init_containers_and_sidecars_start_in_order(namespace: Namespace) -> None:
+    mounts = [{"name": "shared", "mountPath": "/shared"}]
+
+    def step(name: str, script: str, **more: object) -> dict[str, object]:
+        return {"name": name, "image": IMAGE, "command": ["sh", "-c", script], "volumeMounts": mounts} | more
+
+    namespace.pod(
+        "one",
+        "echo main >> /shared/order; cat /shared/order",
+        container={"volumeMounts": mounts},
+        initContainers=[
+            step("first", "echo first >> /shared/order"),
+            step("proxy", "echo proxy >> /shared/order; touch /shared/up; sleep 1000", restartPolicy="Always")
+            | {"startupProbe": {"exec": {"command": ["test", "-e", "/shared/up"]}, "periodSeconds": 1}},
+            step("second", "echo second >> /shared/order"),
+        ],
+        volumes=[{"name": "shared", "emptyDir": {}}],
+        restartPolicy="Never",
+        wait="Succeeded",
+    )
+    assert namespace.kubectl("logs", "one", "-c", "main").split() == ["first", "proxy", "second", "main"]
+
+
+def test_an_init_container_that_fails_for_good_fails_the_pod(namespace: Namespace) -> None:
+    broken = {"name": "broken", "image": IMAGE, "command": ["false"]}
+    namespace.pod("one", initContainers=[broken], restartPolicy="Never", wait="Failed")
+    assert namespace.status("one")["state"] == {"waiting": {"reason": "PodInitializing"}}
+
+
+def test_readiness_follows_its_probe(namespace: Namespace) -> None:
+    probe = {"exec": {"command": ["test", "-e", "ready"]}, "periodSeconds": 1, "failureThreshold": 1}
+    namespace.pod("one", wait="Running", container={"readinessProbe": probe})
+    namespace.until(lambda: "Unhealthy" in namespace.reasons("one"))
+    assert namespace.condition("one", "Ready") == "False"
+    namespace.kubectl("exec", "one", "--", "sh", "-c", "touch ready")
+    namespace.until(lambda: namespace.condition("one", "Ready") == "True")
+    namespace.kubectl("exec", "one", "--", "sh", "-c", "rm ready")
+    namespace.until(lambda: namespace.condition("one", "Ready") == "False")
+
+
+def test_a_failed_liveness_probe_restarts_the_container(namespace: Namespace) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
+    namespace.pod("one", container={"livenessProbe": probe})
+    namespace.until(lambda: namespace.status("one").get("restartCount", 0) >= 1)
+    assert ("Killing", "Container main failed liveness probe, will be restarted") in namespace.events("one")
+
+
+@pytest.mark.parametrize("kind", ["httpGet", "tcpSocket"])
+def test_network_probes_reach_the_address_of_the_pod(namespace: Namespace, kind: str) -> None:
+    ports = [{"name": "web", "containerPort": 8080}]
+    probe = {kind: {"port": "web"}, "periodSeconds": 1}
+    namespace.pod("one", container={"command": ["python", "-c", SERVER], "ports": ports, "readinessProbe": probe})
+    namespace.until(lambda: namespace.condition("one", "Ready") == "True")
+
+
+def test_deletion_gives_the_time_that_was_asked_for(namespace: Namespace) -> None:
+    mounts, script = (
+        [{"name": "v", "mountPath": "/v"}],
+        "trap 'echo bye; exit 0' TERM; echo up; while true; do sleep 0.1; done",
+    )
+    namespace.pod(
+        "one", script, wait="Running", container={"volumeMounts": mounts}, volumes=[{"name": "v", "emptyDir": {}}]
+    )
+    namespace.until(lambda: "up" in namespace.kubectl("logs", "one"))
+    namespace.kubectl("delete", "pod", "one", "--timeout=20s")
+    assert ("Killing", "Stopping container main") in namespace.events("one")
+
+
+def test_a_pod_that_ignores_sigterm_is_killed_after_its_grace_period(namespace: Namespace) -> None:
+    namespace.pod("one", "trap '' TERM; while true; do sleep 0.1; done", wait="Running")
+    namespace.kubectl("delete", "pod", "one", "--timeout=20s")
+
+
+def test_a_forced_deletion_leaves_no_process(namespace: Namespace) -> None:
+    namespace.pod(
+        "one", "trap '' TERM; while true; do sleep 0.1; done", wait="Running", terminationGracePeriodSeconds=600
+    )
+    namespace.kubectl("delete", "pod", "one", "--force", "--grace-period=0")
+    namespace.pod("one", wait="Running")
+
+
+def test_hooks_run_after_the_start_and_before_the_end(namespace: Namespace) -> None:
+    lifecycle = {
+        "postStart": {"exec": {"command": ["sh", "-c", "echo started > hook"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "exit 5"]}},
+    }
+    namespace.pod("one", wait="Running", container={"lifecycle": lifecycle}, terminationGracePeriodSeconds=5)
+    namespace.until(lambda: "started" in namespace.kubectl("exec", "one", "--", "cat", "hook"))
+    namespace.kubectl("delete", "pod", "one", "--timeout=20s")
+    namespace.until(lambda: "FailedPreStopHook" in namespace.reasons("one"))
+
+
+def test_an_image_nobody_has_is_told_honestly(namespace: Namespace) -> None:
+    namespace.pod("one", container={"image": "registry.invalid/nothing:1"})
+    namespace.until(
+        lambda: namespace.status("one").get("state", {}).get("waiting", {}).get("reason") == "ImagePullBackOff"
+    )
+    assert {"Pulling", "Failed", "BackOff"} <= namespace.reasons("one")
+    assert any(
+        "registry.invalid/nothing:1" in message for reason, message in namespace.events("one") if reason == "Failed"
+    )
+
+
+def test_a_pod_too_large_for_its_node_is_out_of_cpu(namespace: Namespace) -> None:
+    resources = {"requests": {"cpu": "64"}}
+    namespace.pod("one", container={"resources": resources}, nodeName="k8sext-worker", wait="Failed")
+    status = namespace.get("pod", "one")["status"]
+    assert status["reason"] == "OutOfcpu"
+    assert "requested: 64000" in status["message"]
+
+
+def test_a_volume_of_a_kind_that_is_not_served_is_refused_in_an_event(namespace: Namespace) -> None:
+    namespace.pod(
+        "one",
+        container={"volumeMounts": [{"name": "h", "mountPath": "/h"}]},
+        volumes=[{"name": "h", "hostPath": {"path": "/"}}],
+    )
+    namespace.until(
+        lambda: any(reason == "FailedMount" and "hostPath" in text for reason, text in namespace.events("one"))
+    )
+
+
+def test_a_missing_config_map_holds_the_container_until_it_is_there(namespace: Namespace) -> None:
+    source = {"name": "X", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "x"}}}
+    namespace.pod("one", "echo $X; sleep 1000", container={"env": [source]})
+    namespace.until(
+        lambda: (
+            namespace.status("one").get("state", {}).get("waiting", {}).get("reason") == "CreateContainerConfigError"
+        )
+    )
+    assert namespace.status("one")["state"]["waiting"]["message"] == 'configmap "late" not found'
+    namespace.kubectl("create", "configmap", "late", "--from-literal=x=here")
+    namespace.until(lambda: "here" in namespace.kubectl("logs", "one"))
+
+
+def test_volumes_show_config_maps_secrets_and_the_pod_itself(namespace: Namespace) -> None:
+    namespace.kubectl("create", "configmap", "settings", "--from-literal=color=blue")
+    namespace.kubectl("create", "secret", "generic", "login", "--from-literal=password=hunter2")
+    names = ("settings", "login", "about", "all")
+    namespace.pod(
+        "one",
+        "cd /v; cat settings/color login/password about/name all/c all/s; echo; sleep 1000",
+        container={"volumeMounts": [{"name": name, "mountPath": f"/v/{name}"} for name in names]},
+        volumes=[
+            {"name": "settings", "configMap": {"name": "settings"}},
+            {"name": "login", "secret": {"secretName": "login", "defaultMode": 0o400}},
+            {"name": "about", "downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+            {
+                "name": "all",
+                "projected": {
+                    "sources": [
+                        {"configMap": {"name": "settings", "items": [{"key": "color", "path": "c"}]}},
+                        {"secret": {"name": "login", "items": [{"key": "password", "path": "s"}]}},
+                    ]
+                },
+            },
+        ],
+    )
+    namespace.until(lambda: namespace.kubectl("logs", "one") == "bluehunter2onebluehunter2\n")
+
+
+def test_a_client_in_a_pod_finds_the_api_server(namespace: Namespace) -> None:
+    script = """
+import asyncio
+from k8sext.kube.connect import in_cluster, service_account_dir
+from k8sext.kube.request import ApiError, request
+async def main():
+    client = await in_cluster()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await request(client, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    print(answer["status"]["userInfo"]["username"], (service_account_dir() / "namespace").read_text())
+    await client.close()
+asyncio.run(main())
+"""
+    namespace.pod("one", container={"command": ["python", "-c", script]}, restartPolicy="Never", wait="Succeeded")
+    assert namespace.kubectl("logs", "one").split() == [
+        f"system:serviceaccount:{namespace.name}:default",
+        namespace.name,
+    ]
+
+
+def test_a_deployment_rolls_scales_and_answers_through_its_service(namespace: Namespace) -> None:
+    namespace.kubectl(
+        "create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--port=8080", "--", "python", "-c", server
+    )
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    namespace.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
+    path = f"/api/v1/namespaces/{namespace.name}/services/web:80/proxy/"
+    namespace.until(lambda: "Directory listing" in namespace.kubectl("get", "--raw", path))
+    namespace.kubectl("set", "env", "deployment/web", "A=B")
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    namespace.kubectl("scale", "deployment/web", "--replicas=3")
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    pods = json.loads(namespace.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
+    assert len({pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}) == 3

@@ -1,0 +1,56 @@
+"""The store: what an informer knows, and how it is found again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8sext.kube.store import Store, controller_of, key_of, split_key
+
+
+def item(name: str, namespace: str = "", colours: tuple[str, ...] = ()) -> dict[str, Any]:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"metadata": metadata, "colours": list(colours)}
+
+
+def test_a_key_is_namespace_and_name_or_name_alone() -> None:
+    assert key_of(item("web", "shop")) == "shop/web"
+    assert key_of(item("node-1")) == "node-1"
+    assert split_key("shop/web") == ("shop", "web")
+    assert split_key("node-1") == ("", "node-1")
+
+
+def test_a_listing_can_be_limited_to_a_namespace() -> None:
+    store = Store()
+    for namespace in ("a", "b"):
+        store.put(item("web", namespace))
+    assert [key_of(found) for found in store.list("b")] == ["b/web"]
+    assert len(store.list()) == len(store) == 2
+
+
+def test_only_the_managing_owner_counts() -> None:
+    owners = [{"name": "friend"}, {"name": "boss", "controller": True}]
+    assert controller_of({"metadata": {"ownerReferences": owners}}) == owners[1]
+    assert controller_of({"metadata": {"ownerReferences": owners[:1]}}) is None
+    assert controller_of({"metadata": {}}) is None
+
+
+COLOURS = st.lists(st.sampled_from(["red", "green", "blue"]), unique=True).map(tuple)
+STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | COLOURS), max_size=30)
+
+
+@given(STEPS)
+def test_an_index_always_finds_exactly_what_carries_the_word(steps: list[tuple[str, tuple[str, ...] | None]]) -> None:
+    store = Store({"colour": lambda found: found["colours"]})
+    model: dict[str, tuple[str, ...]] = {}
+    for name, colours in steps:
+        if colours is None:
+            assert (store.remove(name) is not None) == (model.pop(name, None) is not None)
+        else:
+            store.put(item(name, colours=colours))
+            model[name] = colours
+        for word in ("red", "green", "blue"):
+            expected = sorted(name for name, carried in model.items() if word in carried)
+            assert [key_of(found) for found in store.by_index("colour", word)] == expected

@@ -1,0 +1,49 @@
+"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice]`."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.notebooks.lab import lab
+from tests.notebooks.pages import NOTEBOOKS, SANITISER
+
+NBVAL = (
+    *("-p", "tests.notebooks.nbval_plugin", "--nbval", f"--nbval-sanitize-with={SANITISER}"),
+    *("--nbval-cell-timeout=180", "--nbval-current-env"),
+)
+
+
+def run(notebooks: list[Path]) -> int:
+    """Run pytest on these notebooks and return its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *NBVAL, *map(str, notebooks)], cwd=NOTEBOOKS.parent
+    ).returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Run all notebooks in order on one cluster, or as the options say. Returns 0 when every output was as stored."""
+    parser = argparse.ArgumentParser(prog="python -m tests.notebooks", description=__doc__)
+    parser.add_argument("--alone", action="store_true", help="each notebook on a fresh cluster of its own")
+    parser.add_argument("--shuffled", action="store_true", help="in random order; the seed is printed")
+    parser.add_argument("--seed", type=int, help="the seed of an earlier shuffled run")
+    parser.add_argument("--twice", action="store_true", help="two rounds on the same cluster")
+    chosen = parser.parse_args(arguments)
+    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
+    if chosen.shuffled:
+        seed = chosen.seed if chosen.seed is not None else random.randrange(10_000)
+        print(f"order shuffled with --seed {seed}", flush=True)
+        random.Random(seed).shuffle(notebooks)
+    failed = 0
+    for group in [[notebook] for notebook in notebooks] if chosen.alone else [notebooks]:
+        with lab():
+            for _ in range(2 if chosen.twice else 1):
+                failed = run(group) or failed
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""The notebooks as files: MyST sources, executed products, and the rules that say when two outputs are the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SANITISER = Path(__file__).parents[1] / "nbval-sanitize.cfg"
+
+
+def sources() -> list[Path]:
+    """Return the MyST files in reading order."""
+    return sorted((NOTEBOOKS / "source").glob("[0-9][0-9]-*.md"))
+
+
+def product(source: Path) -> Path:
+    """Return the executed notebook that belongs to a source."""
+    return NOTEBOOKS / f"{source.stem}.ipynb"
+
+
+def read_source(source: Path) -> Any:
+    """Return a source as an unexecuted notebook, with cell ids that stay the same from one build to the next."""
+    notebook: Any = jupytext.read(source)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook["metadata"] = nbformat.from_dict({"kernelspec": kernel})
+    return notebook
+
+
+def read_product(path: Path) -> Any:
+    """Return an executed notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    """Return the code cells of a notebook."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_compared(cell: Any) -> bool:
+    """Whether nbval compares this cell's output, and so whether a change in it would be noticed."""
+    return not {"nbval-ignore-output", "nbval-skip"} & set(cell.metadata.get("tags", []))
+
+
+def sanitise(text: str) -> str:
+    """Put in a text what nbval puts there before it compares."""
+    for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (.*)$", SANITISER.read_text(), re.MULTILINE):
+        text = re.sub(pattern, replacement, text)
+    return text
