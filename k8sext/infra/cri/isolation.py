@@ -75,14 +75,14 @@ class Bubblewrap:
 
 
 class PRoot:
-    """Paths rewritten in system calls."""
+    """Paths rewritten in system calls. Before version 5.2 a container ends only when its last process has ended."""
 
     name = "proot"
     can_be_readonly = False
     can_mount = True
 
-    def __init__(self, program: str) -> None:
-        self._program = program
+    def __init__(self, program: str, *options: str) -> None:
+        self._command = [program, *options]
 
     def check(self, mounts: Sequence[Mount]) -> None:
         """A colon separates the two paths on PRoot's command line."""
@@ -95,7 +95,7 @@ class PRoot:
     def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
         """Return `proot ...`."""
         binds = [argument for mount in mounts for argument in ("-b", f"{mount.source}:{mount.target}")]
-        return [self._program, "--kill-on-exit", *binds, "-w", cwd]
+        return [*self._command, *binds, "-w", cwd]
 
 
 class Plain:
@@ -121,18 +121,17 @@ class Plain:
 
 def probe() -> Isolation:
     """Try what works on this machine, best first."""
-    if (bwrap := shutil.which("bwrap")) and _works(
-        [*Bubblewrap(bwrap).wrapper([], "/", readonly=False, hostname="probe"), "true"]
-    ):
-        return Bubblewrap(bwrap)
-    if (proot := shutil.which("proot")) and _works(
-        [*PRoot(proot).wrapper([], "/", readonly=False, hostname=""), "true"]
-    ):
-        return PRoot(proot)
-    return Plain()
+    ways: list[Isolation] = []
+    if bwrap := shutil.which("bwrap"):
+        ways.append(Bubblewrap(bwrap))
+    if proot := shutil.which("proot"):
+        ways += [PRoot(proot, "--kill-on-exit"), PRoot(proot)]
+    return next(filter(works, ways), Plain())
 
 
-def _works(command: list[str]) -> bool:
+def works(way: Isolation) -> bool:
+    """Whether a program can be run this way."""
+    command = [*way.wrapper([], "/", readonly=False, hostname="probe"), "/bin/sh", "-c", ":"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

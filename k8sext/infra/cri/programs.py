@@ -85,7 +85,7 @@ def specification(
         "stdin": config.stdin,
         "stdin_once": config.stdin_once,
         "log": container.log_path,
-        "oom_score_adj": _oom_score(config.linux.resources.oom_score_adj),
+        "oom_score_adj": config.linux.resources.oom_score_adj,
     }
 
 
@@ -189,9 +189,3 @@ def _on_machine(path: str, mounts: list[Mount]) -> Path:
         if path == mount.target or path.startswith(f"{mount.target}/"):
             return Path(mount.source + path[len(mount.target) :])
     return Path(path)
-
-
-def _oom_score(wanted: int) -> int:
-    """Only root may make a process less likely to be killed than its parent."""
-    own = int(Path("/proc/self/oom_score_adj").read_text())
-    return wanted if os.geteuid() == 0 else max(wanted, own)

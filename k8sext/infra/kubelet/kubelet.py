@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -90,7 +91,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
             pulls=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
         )
         kubelet = Kubelet(context, versions.runtime_name)
-        server = Server(runtime, session, kubelet.find_pod, kubelet.is_running)
+        server = Server(runtime, session, kubelet.find_pod, kubelet.end_of)
         certificate, key = places.folder / "kubelet.crt", places.folder / "kubelet.key"
         runner = await server.start(places.dial(spec.ip), certificate, key, places.client_ca)
         stack.push_async_callback(runner.cleanup)
@@ -106,6 +107,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running: set[str] = set()
+        self._looks = 0
         self._listed = asyncio.Event()
         self._work = asyncio.Event()
 
@@ -133,9 +135,10 @@ class Kubelet:
         found = [w.pod for w in self._workers.values() if pods.full_name(w.pod) == f"{namespace}/{name}"]
         return found[-1] if found else None
 
-    def is_running(self, run_id: str) -> bool:
-        """Was this container running when the runtime was last asked?"""
-        return run_id in self._running
+    def end_of(self, run_id: str) -> Callable[[], bool]:
+        """A question to ask again and again of a container that runs now: has it ended since?"""
+        looks = self._looks + 1  # the look that is under way may have begun before the container did
+        return lambda: self._looks > looks and run_id not in self._running
 
     async def check_runtime(self) -> Readiness:
         """Is the runtime ready for pods?"""
@@ -204,6 +207,7 @@ class Kubelet:
                 await asyncio.sleep(RELIST_QUIET)
                 continue
             self._running = {id for items in snapshot.values() for id, state in items if state == RUNNING}
+            self._looks += 1
             changed = {uid for uid in snapshot.keys() | seen.keys() if snapshot.get(uid) != seen.get(uid)}
             for uid in changed & self._workers.keys():
                 self._workers[uid].wake()

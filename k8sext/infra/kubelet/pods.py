@@ -110,7 +110,9 @@ class PodWorker:
             return 0
         except (RuntimeFailure, ApiError, Unreachable, OSError) as error:
             outage = isinstance(error, RuntimeFailure) and error.is_outage  # one warning for the node is enough
-            log.log(logging.DEBUG if outage else logging.WARNING, "%s: %s; trying again", pods.full_name(self.pod), error)
+            log.log(
+                logging.DEBUG if outage else logging.WARNING, "%s: %s; trying again", pods.full_name(self.pod), error
+            )
             self._retry = min(self._retry * 2, 30)
             return self._retry / 4
         finally:

@@ -92,7 +92,9 @@ class Runtime:
             return await stub(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
-                raise RuntimeFailure(error.code(), f"the container runtime at {self._endpoint} cannot be reached") from error
+                raise RuntimeFailure(
+                    error.code(), f"the container runtime at {self._endpoint} cannot be reached"
+                ) from error
             raise RuntimeFailure(error.code(), error.details() or error.code().name) from error
 
     async def snapshot(self) -> dict[str, frozenset[tuple[str, int]]]:

@@ -25,16 +25,14 @@ PORT = 10250
 API_SERVER = "kube-apiserver-kubelet-client"
 
 FindPod = Callable[[str, str], Json | None]
-IsRunning = Callable[[str], bool]
+EndOf = Callable[[str], Callable[[], bool]]
 
 
 class Server:
-    """The HTTPS server of one node. `find_pod` knows its pods by namespace and name, `is_running` its containers by their id."""
+    """The HTTPS server of one node. `find_pod` knows its pods by namespace and name, `end_of` when its containers end."""
 
-    def __init__(
-        self, runtime: Runtime, session: aiohttp.ClientSession, find_pod: FindPod, is_running: IsRunning
-    ) -> None:
-        self._runtime, self._session, self._find_pod, self._is_running = runtime, session, find_pod, is_running
+    def __init__(self, runtime: Runtime, session: aiohttp.ClientSession, find_pod: FindPod, end_of: EndOf) -> None:
+        self._runtime, self._session, self._find_pod, self._end_of = runtime, session, find_pod, end_of
         self._app = web.Application(middlewares=[_only_the_api_server])
         route = "/{namespace}/{pod}/{container}"
         self._app.router.add_get("/healthz", _healthz)
@@ -63,8 +61,9 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
+        is_over = self._end_of(run.id) if run.state == RUNNING else lambda: True
         with contextlib.suppress(ConnectionError):  # the reader has had enough
-            async for text in logs.read(path, wanted, lambda: not self._is_running(run.id)):
+            async for text in logs.read(path, wanted, is_over):
                 await response.write(text)
             await response.write_eof()
         return response

@@ -31,7 +31,10 @@ class Server:
     """The runtime as a process of its own, that can be killed and started again."""
 
     def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
-        self.folder, self.options = folder, options or ("--listen", f"unix://{folder}/cri.sock", "--root", f"{folder}/root")
+        self.folder, self.options = (
+            folder,
+            options or ("--listen", f"unix://{folder}/cri.sock", "--root", f"{folder}/root"),
+        )
         self.socket, self.root = folder / "cri.sock", folder / "root"
         self.environment = {**os.environ, "KUBECONFIG": "/of/the/learner", **(environment or {})}
         self.start()
@@ -52,10 +55,11 @@ class Server:
         return json.loads((self.root / node / "cri" / "shim.json").read_text())["pid"]
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, and no bug unseen."""
         if self.process.poll() is None:
             self.stop()
         stop_all(self.root, self.folder)
+        assert "Traceback" not in (log := (self.folder / "log").read_text()), log
 
 
 class Runtime:
@@ -75,18 +79,21 @@ class Runtime:
 
     async def sandbox(self, **config: Any) -> str:
         """Run a sandbox and return its id."""
-        return (await self.calls.RunPodSandbox(api.RunPodSandboxRequest(config=self.pod(**config)), wait_for_ready=True)).pod_sandbox_id
+        return (
+            await self.calls.RunPodSandbox(api.RunPodSandboxRequest(config=self.pod(**config)), wait_for_ready=True)
+        ).pod_sandbox_id
 
     async def create(self, command: list[str], sandbox: str = "", name: str = "main", **config: Any) -> str:
         """Create a container, in a fresh sandbox unless one is given, and return its id."""
         sandbox = sandbox or await self.sandbox()
         asked = api.ContainerConfig(
             metadata=api.ContainerMetadata(name=name),
-            image=api.ImageSpec(image=BUILT_IN),
             command=command,
-            **{"log_path": f"{name}.log", **config},
+            **{"log_path": f"{name}.log", "image": api.ImageSpec(image=BUILT_IN), **config},
         )
-        return (await self.calls.CreateContainer(api.CreateContainerRequest(pod_sandbox_id=sandbox, config=asked))).container_id
+        return (
+            await self.calls.CreateContainer(api.CreateContainerRequest(pod_sandbox_id=sandbox, config=asked))
+        ).container_id
 
     async def run(self, command: list[str], **config: Any) -> str:
         """Create and start a container and return its id."""
@@ -179,7 +186,9 @@ async def runtime(shared_server: Server) -> AsyncIterator[Runtime]:
 async def own(folder: Path) -> AsyncIterator[Runtime]:
     """A client of a server that the test may kill."""
     server = Server(folder)
-    async with grpc.aio.insecure_channel(f"unix:{server.socket}", options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+    async with grpc.aio.insecure_channel(
+        f"unix:{server.socket}", options=[("grpc.max_reconnect_backoff_ms", 100)]
+    ) as channel:
         yield Runtime(server, channel)
     server.end()
 

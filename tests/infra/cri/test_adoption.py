@@ -20,7 +20,9 @@ from k8sext.infra.cri.proto import api_pb2 as api
 
 async def test_a_killed_server_finds_its_containers_again(own: Any) -> None:
     sandbox = await own.sandbox(labels={"app": "web"})
-    container = await own.shell("while read line; do echo $line; done; exit 6", sandbox=sandbox, stdin=True, stdin_once=True)
+    container = await own.shell(
+        "while read line; do echo $line; done; exit 6", sandbox=sandbox, stdin=True, stdin_once=True
+    )
     created = await own.create(["true"], sandbox=sandbox, name="later")
     before = await own.status(container)
     own.server.stop(signal.SIGKILL)
@@ -46,7 +48,9 @@ async def test_an_exit_without_a_server_is_not_lost(own: Any) -> None:
     exit_file = own.server.root / "node" / "cri" / "containers" / container / "exit.json"
     await own.eventually(exit_file.exists)
     own.server.start()
-    status = (await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)).status
+    status = (
+        await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
+    ).status
     assert (status.state, status.exit_code) == (api.CONTAINER_EXITED, 42)
     assert status.finished_at == json.loads(exit_file.read_text())["finished_at"]
     assert own.log() == ["stdout F end"]
@@ -100,7 +104,9 @@ async def test_sigterm_leaves_containers_and_stop_all_ends_them(own: Any) -> Non
     assert not _runs(daemon) and not _runs(shim)
     stop_all(own.server.root, own.server.folder)
     own.server.start()
-    status = (await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)).status
+    status = (
+        await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
+    ).status
     assert (status.state, status.exit_code) == (api.CONTAINER_EXITED, 137)
 
 
@@ -108,7 +114,9 @@ async def test_stop_all_spares_a_process_that_has_only_the_number_of_an_old_one(
     node = folder / "root" / "node" / "cri"
     (node / "containers" / "c").mkdir(parents=True)
     (node / "shim.json").write_text(json.dumps({"pid": os.getpid(), "started": 1}))
-    (node / "containers" / "c" / "process.json").write_text(json.dumps({"init": os.getpid(), "main": os.getpid(), "started": 1}))
+    (node / "containers" / "c" / "process.json").write_text(
+        json.dumps({"init": os.getpid(), "main": os.getpid(), "started": 1})
+    )
     stop_all(folder / "root", folder)
 
 
@@ -148,7 +156,9 @@ async def test_killed_in_the_middle_of_fifty_starts_nothing_is_doubled(own: Any,
     found = (await own.calls.ListContainers(api.ListContainersRequest(), wait_for_ready=True)).containers
     assert len({container.metadata.name for container in found}) == len(found)
     running = {container.id for container in found if container.state == api.CONTAINER_RUNNING}
-    alive = {json.loads(file.read_text())["init"] for file in own.server.root.glob("node/cri/containers/*/process.json")}
+    alive = {
+        json.loads(file.read_text())["init"] for file in own.server.root.glob("node/cri/containers/*/process.json")
+    }
     assert len([pid for pid in alive if _runs(pid)]) == len(running)
     for container in found:
         if container.state == api.CONTAINER_CREATED:

@@ -19,7 +19,10 @@ async def test_the_runtime_introduces_itself_as_a_kubelet_insists(runtime: Any) 
     version = await runtime.calls.Version(api.VersionRequest(), wait_for_ready=True)
     assert (version.version, version.runtime_name, version.runtime_version) == ("0.1.0", "k8sext", __version__)
     status = await runtime.calls.Status(api.StatusRequest(verbose=True))
-    assert {condition.type: condition.status for condition in status.status.conditions} == {"RuntimeReady": True, "NetworkReady": True}
+    assert {condition.type: condition.status for condition in status.status.conditions} == {
+        "RuntimeReady": True,
+        "NetworkReady": True,
+    }
     assert {"isolation", "limits"} == status.info.keys()
 
 
@@ -105,7 +108,9 @@ async def test_what_a_program_leaves_behind_dies_with_it(runtime: Any) -> None:
 
 
 async def test_the_stop_signal_can_be_chosen(runtime: Any) -> None:
-    container = await runtime.shell("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", stop_signal=api.SIGNAL_SIGUSR1)
+    container = await runtime.shell(
+        "trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", stop_signal=api.SIGNAL_SIGUSR1
+    )
     await runtime.logged("stdout F ready")
     await runtime.stop(container, timeout=15)
     assert (await runtime.status(container)).exit_code == 9
@@ -131,7 +136,9 @@ async def test_removing_a_sandbox_kills_and_removes_its_containers(runtime: Any)
     container = await runtime.run(["sleep", "1000"], sandbox=sandbox)
     folder = _work(runtime, container).parent
     await runtime.calls.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox))
-    left = await runtime.calls.ListContainers(api.ListContainersRequest(filter=api.ContainerFilter(pod_sandbox_id=sandbox)))
+    left = await runtime.calls.ListContainers(
+        api.ListContainersRequest(filter=api.ContainerFilter(pod_sandbox_id=sandbox))
+    )
     assert not left.containers
     assert not folder.exists()
 
@@ -196,7 +203,9 @@ async def test_lists_are_filtered_by_state_and_labels(runtime: Any) -> None:
 async def test_the_image_is_there_and_others_are_refused_with_a_reason(runtime: Any) -> None:
     listed = await runtime.images.ListImages(api.ListImagesRequest())
     assert [(image.id, list(image.repo_tags)) for image in listed.images] == [(IMAGE_ID, [BUILT_IN])]
-    assert not (await runtime.images.ImageStatus(api.ImageStatusRequest(image=api.ImageSpec(image="nginx")))).HasField("image")
+    assert not (await runtime.images.ImageStatus(api.ImageStatusRequest(image=api.ImageSpec(image="nginx")))).HasField(
+        "image"
+    )
     error = await runtime.refusal(runtime.images.PullImage(api.PullImageRequest(image=api.ImageSpec(image="nginx"))))
     assert error.code() == grpc.StatusCode.NOT_FOUND
     assert f"use {BUILT_IN}" in (error.details() or "")
@@ -230,7 +239,9 @@ async def test_stats_grow_with_what_a_container_does(runtime: Any) -> None:
         )
 
     await runtime.eventually(busy)
-    assert [stats.attributes.id for stats in (await runtime.calls.ListContainerStats(api.ListContainerStatsRequest())).stats] == [container]
+    assert [
+        stats.attributes.id for stats in (await runtime.calls.ListContainerStats(api.ListContainerStatsRequest())).stats
+    ] == [container]
 
 
 async def test_events_tell_each_step_of_a_container(runtime: Any) -> None:
@@ -247,7 +258,12 @@ async def test_events_tell_each_step_of_a_container(runtime: Any) -> None:
     first = await runtime.run(["true"], sandbox=sandbox, name="probe-0")
     await runtime.ended(first)
     await runtime.calls.RemoveContainer(api.RemoveContainerRequest(container_id=first))
-    steps = [api.CONTAINER_CREATED_EVENT, api.CONTAINER_STARTED_EVENT, api.CONTAINER_STOPPED_EVENT, api.CONTAINER_DELETED_EVENT]
+    steps = [
+        api.CONTAINER_CREATED_EVENT,
+        api.CONTAINER_STARTED_EVENT,
+        api.CONTAINER_STOPPED_EVENT,
+        api.CONTAINER_DELETED_EVENT,
+    ]
     await runtime.eventually(lambda: sorted(seen) == sorted((first, step) for step in steps))
     events.cancel()
     await asyncio.gather(listening, return_exceptions=True)

@@ -37,7 +37,11 @@ def test_a_long_line_is_cut_into_partial_ones(tmp_path: Path) -> None:
     log = CriLog(str(tmp_path / "log"))
     log.write("stdout", b"a" * (2 * LONGEST_LINE + 5) + b"\n")
     log.close()
-    assert [(tag, len(text)) for _, tag, text in read(tmp_path / "log")] == [("P", LONGEST_LINE), ("P", LONGEST_LINE), ("F", 5)]
+    assert [(tag, len(text)) for _, tag, text in read(tmp_path / "log")] == [
+        ("P", LONGEST_LINE),
+        ("P", LONGEST_LINE),
+        ("F", 5),
+    ]
 
 
 def test_what_has_no_newline_at_the_end_is_not_lost(tmp_path: Path) -> None:
@@ -74,7 +78,9 @@ def test_pieces_in_any_cut_give_back_the_text(tmp_path_factory: Any, pieces: lis
 
 
 async def test_a_container_that_prints_much_loses_nothing(runtime: Any) -> None:
-    container = await runtime.run(["python", "-c", "import sys\nfor n in range(20000): print(n, file=(sys.stdout, sys.stderr)[n % 2])"])
+    container = await runtime.run(
+        ["python", "-c", "import sys\nfor n in range(20000): print(n, file=(sys.stdout, sys.stderr)[n % 2])"]
+    )
     await runtime.ended(container)
     lines = [line.split(" ") for line in runtime.log()]
     assert [int(text) for stream, _, text in lines if stream == "stdout"] == list(range(0, 20000, 2))
@@ -102,5 +108,7 @@ async def test_the_log_of_a_running_container_is_reopened(runtime: Any) -> None:
 async def test_the_log_of_an_exited_container_cannot_be_reopened(runtime: Any) -> None:
     container = await runtime.run(["true"])
     await runtime.ended(container)
-    error = await runtime.refusal(runtime.calls.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container)))
+    error = await runtime.refusal(
+        runtime.calls.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container))
+    )
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION

@@ -16,7 +16,9 @@ from k8sext.infra.cri.proto import api_pb2 as api
 
 
 def write(folder: Path, **states: str) -> None:
-    nodes = [{"name": name, "index": index, "state": state} for index, (name, state) in enumerate(states.items(), start=1)]
+    nodes = [
+        {"name": name, "index": index, "state": state} for index, (name, state) in enumerate(states.items(), start=1)
+    ]
     (folder / "nodes.json.new").write_text(json.dumps({"nodes": nodes, "light": {"count": 0}}))
     (folder / "nodes.json.new").replace(folder / "nodes.json")
 
@@ -26,7 +28,16 @@ def pool(folder: Path, start_server: Callable[..., Any]) -> Callable[..., Any]:
     def start(**states: str) -> Any:
         write(folder, **states)
         return start_server(
-            *("--nodes", f"{folder}/nodes.json", "--root-dir", f"{folder}/root", "--socket-dir", str(folder), "--loopback", "127.99")
+            *(
+                "--nodes",
+                f"{folder}/nodes.json",
+                "--root-dir",
+                f"{folder}/root",
+                "--socket-dir",
+                str(folder),
+                "--loopback",
+                "127.99",
+            )
         )
 
     return start
@@ -40,11 +51,15 @@ async def test_each_node_has_a_socket_and_addresses_of_its_own(folder: Path, poo
         request = api.PodSandboxStatusRequest(pod_sandbox_id=sandbox, verbose=True)
         status = await runtime.calls.PodSandboxStatus(request)
         assert (status.status.network.ip, status.info["bindAddress"]) == (f"10.244.{index}.2", f"127.99.{index}.2")
-        assert [item.id for item in (await runtime.calls.ListPodSandbox(api.ListPodSandboxRequest())).items] == [sandbox]
+        assert [item.id for item in (await runtime.calls.ListPodSandbox(api.ListPodSandboxRequest())).items] == [
+            sandbox
+        ]
         assert (folder / f"cri-{name}.sock").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_stopped_node_is_dead_at_once_and_remembers_when_it_comes_back(folder: Path, pool: Any, connect: Any) -> None:
+async def test_a_stopped_node_is_dead_at_once_and_remembers_when_it_comes_back(
+    folder: Path, pool: Any, connect: Any
+) -> None:
     server = pool(alpha="running")
     runtime = connect(server, folder / "cri-alpha.sock")
     container = await runtime.shell("trap '' TERM; echo $$; while :; do sleep 0.1; done")
@@ -55,7 +70,9 @@ async def test_a_stopped_node_is_dead_at_once_and_remembers_when_it_comes_back(f
     write(folder, alpha="running")
     await runtime.eventually((folder / "cri-alpha.sock").exists)
     back = connect(server, folder / "cri-alpha.sock")
-    status = (await back.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)).status
+    status = (
+        await back.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
+    ).status
     assert (status.state, status.exit_code) == (api.CONTAINER_EXITED, 137)
 
 
@@ -72,7 +89,9 @@ async def test_a_removed_node_leaves_no_process_and_no_folder(folder: Path, pool
     assert (folder / "root" / "beta").exists()
 
 
-async def test_a_node_that_was_removed_while_no_server_ran_is_cleaned_up_too(folder: Path, pool: Any, connect: Any) -> None:
+async def test_a_node_that_was_removed_while_no_server_ran_is_cleaned_up_too(
+    folder: Path, pool: Any, connect: Any
+) -> None:
     server = pool(alpha="running", beta="running")
     runtime = connect(server, folder / "cri-alpha.sock")
     await runtime.run(["sleep", "4321"])
@@ -83,7 +102,9 @@ async def test_a_node_that_was_removed_while_no_server_ran_is_cleaned_up_too(fol
     await runtime.eventually(lambda: not Path(f"/proc/{shim}").exists() and not (folder / "root" / "alpha").exists())
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"nodes": 3}', '{"nodes": [{"name": "../x", "index": 1, "state": "running"}]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"nodes": 3}', '{"nodes": [{"name": "../x", "index": 1, "state": "running"}]}']
+)
 async def test_a_broken_nodes_file_changes_nothing(folder: Path, pool: Any, connect: Any, content: str) -> None:
     server = pool(alpha="running")
     runtime = connect(server, folder / "cri-alpha.sock")
@@ -105,7 +126,12 @@ async def test_a_broken_nodes_file_changes_nothing(folder: Path, pool: Any, conn
     ],
 )
 def test_a_wrong_command_line_gets_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    command = [sys.executable, "-m", "k8sext.infra.cri", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "k8sext.infra.cri",
+        *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "300"})
     assert done.returncode != 0
     assert sentence in done.stderr
@@ -113,5 +139,10 @@ def test_a_wrong_command_line_gets_one_sentence(tmp_path: Path, arguments: list[
 
 
 def test_help_names_the_options() -> None:
-    done = subprocess.run([sys.executable, "-m", "k8sext.infra.cri", "--help"], capture_output=True, text=True, check=True)
-    assert all(option in done.stdout for option in ("--nodes", "--root-dir", "--socket-dir", "--listen", "--root", "--loopback"))
+    done = subprocess.run(
+        [sys.executable, "-m", "k8sext.infra.cri", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(
+        option in done.stdout
+        for option in ("--nodes", "--root-dir", "--socket-dir", "--listen", "--root", "--loopback")
+    )

@@ -13,7 +13,9 @@ def test_the_generated_modules_are_those_of_the_protocol_file(tmp_path: Path) ->
     regenerate.generate(tmp_path)
     for name in ("api_pb2.py", "api_pb2.pyi", "api_pb2_grpc.py"):
         fresh = tmp_path / "k8sext" / "infra" / "cri" / "proto" / name
-        assert fresh.read_text() == (regenerate.HERE / name).read_text(), f"{name} is stale: run python -m {regenerate.__name__}"
+        assert fresh.read_text() == (regenerate.HERE / name).read_text(), (
+            f"{name} is stale: run python -m {regenerate.__name__}"
+        )
 
 
 def test_a_protocol_file_that_cannot_be_compiled_is_an_error(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ class Stream:
             self.received[message.data[0]] += message.data[1:]
 
 
-async def execute(runtime: Any, session: aiohttp.ClientSession, container: str, *command: str, protocol: str = V5, **options: Any) -> Stream:
+async def execute(
+    runtime: Any, session: aiohttp.ClientSession, container: str, *command: str, protocol: str = V5, **options: Any
+) -> Stream:
     request = api.ExecRequest(container_id=container, cmd=command, **{"stdout": True, **options})
     url = (await runtime.calls.Exec(request)).url
     return Stream(await session.ws_connect(url, protocols=[protocol], autoping=True))
@@ -67,7 +69,9 @@ async def test_a_command_sees_the_environment_of_its_container(runtime: Any) -> 
 async def test_a_command_that_outlasts_its_timeout_is_killed(runtime: Any) -> None:
     container = await runtime.run(["sleep", "1000"])
     pid_file = runtime.logs / "pid"
-    error = await runtime.refusal(runtime.execute(container, "sh", "-c", f"echo $$ > {pid_file}; sleep 4321", timeout=1))
+    error = await runtime.refusal(
+        runtime.execute(container, "sh", "-c", f"echo $$ > {pid_file}; sleep 4321", timeout=1)
+    )
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "timed out after 1 s" in (error.details() or "")
     await runtime.eventually(lambda: not _runs(int(pid_file.read_text())))
@@ -93,7 +97,9 @@ async def test_commands_need_a_container_that_runs(runtime: Any) -> None:
 @pytest.mark.parametrize("protocol", [V5, V4])
 async def test_streamed_output_and_exit_code_arrive(runtime: Any, session: Any, protocol: str) -> None:
     container = await runtime.run(["sleep", "1000"])
-    stream = await execute(runtime, session, container, "sh", "-c", "echo out; echo err >&2; exit 3", protocol=protocol, stderr=True)
+    stream = await execute(
+        runtime, session, container, "sh", "-c", "echo out; echo err >&2; exit 3", protocol=protocol, stderr=True
+    )
     assert stream.channel.protocol == protocol
     status = await stream.status()
     assert (stream.received[1], stream.received[2]) == (b"out\n", b"err\n")
@@ -179,7 +185,9 @@ async def test_detaching_leaves_the_program_running(runtime: Any, session: Any) 
     assert (await runtime.status(container)).state == api.CONTAINER_RUNNING
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x04", b"\x04{}", b'\x04{"Width": "x", "Height": 1}', b"\x04[]", b"\x09junk", bytes([255])])
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x04", b"\x04{}", b'\x04{"Width": "x", "Height": 1}', b"\x04[]", b"\x09junk", bytes([255])]
+)
 async def test_malformed_frames_do_no_harm(runtime: Any, session: Any, frame: bytes) -> None:
     container = await runtime.run(["sleep", "1000"])
     stream = await execute(runtime, session, container, "sh", stdin=True, tty=True)

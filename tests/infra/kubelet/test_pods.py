@@ -235,7 +235,7 @@ asyncio.run(main())
 
 def test_a_deployment_rolls_scales_and_answers_through_its_service(namespace: Namespace) -> None:
     namespace.kubectl(
-        "create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--port=8080", "--", "python", "-c", server
+        "create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--port=8080", "--", "python", "-c", SERVER
     )
     namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
     namespace.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")

@@ -160,7 +160,10 @@ def _become_program(spec: dict[str, Any], streams: tuple[int, int, int], report:
         for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         if spec["oom_score_adj"]:
-            _write("/proc/self/oom_score_adj", str(spec["oom_score_adj"]))
+            with contextlib.suppress(
+                PermissionError
+            ):  # only the privileged may make themselves less likely to be killed
+                _write("/proc/self/oom_score_adj", str(spec["oom_score_adj"]))
         os.chdir(spec["cwd"])
         argv = [*spec["wrapper"], *spec["argv"]]
         os.execvpe(argv[0], argv, spec["env"])
