@@ -62,5 +62,8 @@ lock: setup ## pin the dependencies again, with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group dev pyproject.toml \
 	  -o requirements.txt --custom-compile-command 'make lock'
 
+programs-mod: setup ## write the Go module of the programs anew, after a change of k8sext/versions.py
+	$(BIN)/python -m k8sext.cluster.programs.pin
+
 clean: ## remove .venv and what tests left
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist

@@ -181,7 +181,7 @@ def lab(
 @app.command()
 def version(output: Format = Output.table) -> None:
     """Print the versions of the workbook and of its Kubernetes."""
-    from k8sext.cluster.versions import ETCD, KUBERNETES
+    from k8sext.versions import ETCD, KUBERNETES
 
     versions = {"k8sext": __version__, "kubernetes": KUBERNETES, "etcd": ETCD}
     print(

@@ -58,13 +58,18 @@ class AuditLog:
                     return
                 self._read += len(line)
                 event = json.loads(line)
-                if event["stage"] in ("ResponseComplete", "Panic"):
+                if event["stage"] in ("ResponseComplete", "Panic") or _is_unauthorized(event):
                     yield event
 
 
 def seconds(timestamp: str) -> float:
     """An audit timestamp as time.time() has it."""
     return datetime.datetime.fromisoformat(timestamp).timestamp()
+
+
+def _is_unauthorized(event: Json) -> bool:
+    """A request without a known user is written down when it is turned away, and never again."""
+    return (event.get("responseStatus") or {}).get("code") == 401
 
 
 def _name(event: Json) -> str:

@@ -50,7 +50,7 @@ Identify = Callable[[str], User | Awaitable[User | None] | None]
 Authorize = Callable[[AccessRequest], Allowed | Awaitable[Allowed | None] | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Webhook:
     """A function, and the question it answers."""
 
@@ -72,7 +72,7 @@ class Webhook:
         return f"/{self.kind.replace('_', '-')}/{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AdmissionWebhook(Webhook):
     """A validating or mutating webhook: what it wants to be asked about, and what holds when it does not answer.
 

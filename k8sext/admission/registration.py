@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import psutil
@@ -37,8 +37,11 @@ class RegistrationError(Exception):
     """A webhook cannot be registered; the message says why and what to do."""
 
 
-def configuration(webhook: AdmissionWebhook, client_config: Json) -> Json:
-    """The configuration object of one webhook; client_config says where the API server finds it (url or service, and caBundle)."""
+def configuration(webhook: AdmissionWebhook, client_config: Json, exempt: Sequence[str] = ()) -> Json:
+    """The configuration object of one webhook; client_config says where the API server finds it (url or service, and caBundle).
+
+    It is never asked about namespaces that are exempt, nor about those of the cluster itself, unless it names its namespaces.
+    """
     entry: Json = {
         "name": webhook.full_name,
         "clientConfig": client_config,
@@ -47,7 +50,7 @@ def configuration(webhook: AdmissionWebhook, client_config: Json) -> Json:
         "sideEffects": webhook.side_effects,
         "failurePolicy": webhook.failure_policy,
         "timeoutSeconds": webhook.timeout,
-        "namespaceSelector": {"matchExpressions": [_namespaces(webhook)]},
+        "namespaceSelector": {"matchExpressions": [_namespaces(webhook, exempt)]},
     }
     if webhook.object_labels:
         entry["objectSelector"] = {"matchLabels": dict(webhook.object_labels)}
@@ -63,8 +66,8 @@ def configuration(webhook: AdmissionWebhook, client_config: Json) -> Json:
     }
 
 
-def _namespaces(webhook: AdmissionWebhook) -> Json:
-    operator, names = ("In", webhook.namespaces) if webhook.namespaces else ("NotIn", EXEMPT_NAMESPACES)
+def _namespaces(webhook: AdmissionWebhook, exempt: Sequence[str]) -> Json:
+    operator, names = ("In", webhook.namespaces) if webhook.namespaces else ("NotIn", [*EXEMPT_NAMESPACES, *exempt])
     return {"key": "kubernetes.io/metadata.name", "operator": operator, "values": list(names)}
 
 

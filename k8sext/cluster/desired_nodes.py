@@ -7,6 +7,16 @@ from typing import Any
 
 from k8sext.cluster.paths import Layout, read_json
 
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+def role_label(layout: Layout, name: str) -> str | None:
+    """The label with a node's role: that of the control plane for a node with its taint, none for a worker."""
+    for entry in read_json(layout.nodes_file).get("nodes", []):
+        if entry["name"] == name and any(taint["key"] == CONTROL_PLANE for taint in entry["taints"]):
+            return CONTROL_PLANE
+    return None
+
 
 def wanted(layout: Layout) -> list[str]:
     """The names of the nodes that should be running."""

@@ -14,7 +14,7 @@ from k8sext.cluster import programs
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import cache_folder, state_folder
 from k8sext.cluster.programs import build, installed
-from k8sext.cluster.versions import KUBERNETES
+from k8sext.versions import KUBERNETES
 
 MEMORY_NEEDED = 1.5e9
 

@@ -23,8 +23,8 @@ from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.paths import Layout, read_json, write_json
 from k8sext.cluster.ports import choose, loopback_block
 from k8sext.cluster.programs.progress import Progress
-from k8sext.cluster.versions import KUBERNETES
 from k8sext.infra import cri
+from k8sext.versions import KUBERNETES
 
 PORTS = ("kube-apiserver", "etcd", "etcd-peer", "kube-controller-manager", "kube-scheduler")
 STOP_LIMIT = 20.0
@@ -144,7 +144,6 @@ def _start(layout: Layout) -> None:
                 message = layout.read_state().get("message") if phase == "failed" else None
                 raise ClusterError(message or f"The cluster's supervisor ended:\n{process.last_words(log, 12)}")
             time.sleep(0.03)
-        nodes.mark_control_plane(layout)
     except BaseException:
         child.terminate()
         child.wait()

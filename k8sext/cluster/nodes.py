@@ -16,13 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from k8sext.cluster.desired_nodes import is_ready
+from k8sext.cluster.desired_nodes import CONTROL_PLANE, is_ready
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, read_json, write_json
 from k8sext.kube import certificates as x509
 
 CAPACITY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "20Gi", "pods": "110"}
-CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 WAIT_LIMIT = 60.0
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -69,6 +68,8 @@ def prepare(layout: Layout, server: str, light: int | None) -> None:
         desired["light"] = {"count": light}
     for entry in desired["nodes"]:
         _credentials(layout, entry, server)
+    if desired["light"]["count"]:
+        _light_credentials(layout, server)
     write_json(layout.nodes_file, desired)
 
 
@@ -81,6 +82,16 @@ def _credentials(layout: Layout, entry: dict[str, Any], server: str) -> None:
     client = x509.issue(ca, name, ["system:nodes"])
     x509.write_private(folder / "kubeconfig", x509.kubeconfig(name, server, ca, client))
     x509.issue(ca, name, ["system:nodes"], hosts=[f"10.244.{entry['index']}.1", entry["name"]]).save(folder, "kubelet")
+
+
+def _light_credentials(layout: Layout, server: str) -> None:
+    """One administrator's kubeconfig for all light nodes: a kubelet's own certificate would let it speak for a single node only."""
+    folder = layout.nodes / "light"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    client = x509.issue(x509.Pair.load(layout.pki, "ca"), "k8sext-light-nodes", ["system:masters"])
+    x509.write_private(
+        folder / "kubeconfig", x509.kubeconfig("light", server, x509.Pair.load(layout.pki, "ca"), client)
+    )
 
 
 def add(
@@ -110,13 +121,6 @@ def add(
         _credentials(layout, entry, read_json(layout.config)["server"])
         desired["nodes"].append(entry)
     _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
-
-
-def mark_control_plane(layout: Layout) -> None:
-    """Give the control-plane node its role label, which a kubelet may not give itself (admission plugin NodeRestriction)."""
-    first = read_json(layout.nodes_file)["nodes"][0]
-    if any(taint["key"] == CONTROL_PLANE for taint in first["taints"]) and first["state"] == "running":
-        _kubectl(layout, "label", "--overwrite", "node", first["name"], f"{CONTROL_PLANE}=")
 
 
 def stop(layout: Layout, name: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 from k8sext.cluster import process, relay
 from k8sext.cluster.components import Component
 from k8sext.cluster.control_plane import all_components, stages
-from k8sext.cluster.desired_nodes import is_ready, wanted
+from k8sext.cluster.desired_nodes import is_ready, role_label, wanted
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, read_json, write_json
 
@@ -144,10 +144,15 @@ class Supervisor:
                 await asyncio.sleep(POLL)
 
     async def node_ready(self, name: str) -> None:
-        """Wait until a node is Ready."""
+        """Wait until a node is Ready, and give it its role label, which a kubelet may not give itself (NodeRestriction)."""
         with self.waiting_for(f"node {name}"):
             while not is_ready(await self.find(f"/api/v1/nodes/{name}")):
                 await asyncio.sleep(POLL)
+            if role := role_label(self.layout, name):
+                port, context = self.config["ports"]["kube-apiserver"], process.tls_context(self.layout.pki, "admin")
+                patch = json.dumps({"metadata": {"labels": {role: ""}}})
+                while (await process.merge_patch(port, f"/api/v1/nodes/{name}", context, patch))[0] != 200:
+                    await asyncio.sleep(POLL)
 
     async def find(self, path: str) -> dict[str, Any]:
         """GET an object from the API server as administrator; {} when it is not there (yet), or no server is."""

@@ -49,6 +49,9 @@ class WeatherReportSpec(Model):
         json_schema_extra=cel("self == self.trim()", "city must not begin or end with a blank"),
     )
     days: int = Field(default=1, ge=1, le=14, strict=True, description="How many past days the report covers.")
+    provider: Literal["sample", "open-meteo"] | None = Field(
+        default=None, description="Who is asked: the package's sample data unless another is named."
+    )
 
 
 class State(StrEnum):

@@ -18,7 +18,7 @@ from k8sext import cluster as clusters
 from k8sext.cluster import embedded, supervisor
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import layout, write_json
-from k8sext.cluster.versions import ETCD, KUBERNETES
+from k8sext.versions import ETCD, KUBERNETES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("programs")]
 

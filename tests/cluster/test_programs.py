@@ -23,7 +23,7 @@ from k8sext.cluster import programs
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.programs import build, installed
 from k8sext.cluster.programs.progress import LineProgress
-from k8sext.cluster.versions import ETCD, KUBERNETES
+from k8sext.versions import ETCD, KUBERNETES
 
 CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
 

@@ -6,7 +6,6 @@ changes no file.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.lab import lab
-from tests.notebooks.pages import NOTEBOOKS, code_cells, product, read_product, read_source, sanitise, sources
+from tests.notebooks.pages import NOTEBOOKS, code_cells, product, read_product, read_source, sanitise_all, sources
 
 CELL_TIMEOUT = 180
 
@@ -38,7 +37,7 @@ def keep_equal_outputs(notebook: Any, earlier: Any) -> None:
     known = {cell.source: cell.outputs for cell in code_cells(earlier)}
     for cell in code_cells(notebook):
         before = known.get(cell.source)
-        if before is not None and sanitise(json.dumps(before)) == sanitise(json.dumps(cell.outputs)):
+        if before is not None and sanitise_all(before) == sanitise_all(cell.outputs):
             cell["outputs"] = before
 
 

@@ -53,3 +53,12 @@ def sanitise(text: str) -> str:
     for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (.*)$", SANITISER.read_text(), re.MULTILINE):
         text = re.sub(pattern, replacement, text)
     return text
+
+
+def sanitise_all(value: Any) -> Any:
+    """Return outputs, as deep as they nest, with every text sanitised."""
+    if isinstance(value, str):
+        return sanitise(value)
+    if isinstance(value, dict):
+        return {key: sanitise_all(part) for key, part in value.items()}
+    return [sanitise_all(part) for part in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from k8sext.cluster.errors import ClusterError, Unavailable, writing
 from k8sext.cluster.paths import cache_folder
 from k8sext.cluster.programs import build, download, installed
 from k8sext.cluster.programs.progress import Progress
-from k8sext.cluster.versions import KUBERNETES
+from k8sext.versions import KUBERNETES
 
 CLUSTER_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from k8sext.cluster.errors import ClusterError, Unavailable
 from k8sext.cluster.programs.progress import Progress
-from k8sext.cluster.versions import GO_MINIMUM, KUBERNETES, minor
+from k8sext.versions import GO_MINIMUM, KUBERNETES, minor
 
 HERE = Path(__file__).parent
 # Modules, compiled packages and programs (measured: 3.5 GB).

@@ -18,7 +18,7 @@ import aiohttp
 
 from k8sext.cluster.errors import ClusterError, Unavailable
 from k8sext.cluster.programs.progress import Progress, Step
-from k8sext.cluster.versions import ETCD, KUBERNETES
+from k8sext.versions import ETCD, KUBERNETES
 
 KUBERNETES_RELEASES = "https://dl.k8s.io"
 ETCD_RELEASES = "https://github.com/etcd-io/etcd/releases/download"

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.versions import ETCD_MINIMUM, KUBERNETES, minor
+from k8sext.versions import ETCD_MINIMUM, KUBERNETES, minor
 
 ASSETS = "KUBEBUILDER_ASSETS"
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ async def run_fleet(fleet: Fleet) -> None:
 
 async def _adjust(fleet: Fleet, running: dict[str, tuple[Any, asyncio.Task[None]]]) -> None:
     try:
-        wanted = read_nodes(fleet.nodes_file)
+        wanted, known = read_nodes(fleet.nodes_file)
     except (OSError, ValueError, TypeError, LookupError) as error:
         log.error("%s cannot be read and is passed over: %s", fleet.nodes_file, error)
         return
@@ -65,13 +66,17 @@ async def _adjust(fleet: Fleet, running: dict[str, tuple[Any, asyncio.Task[None]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         log.info("%s is stopped", name)
+    for folder in fleet.root.iterdir():
+        if folder.name not in known:  # removed for good, perhaps while no kubelet ran
+            shutil.rmtree(folder / "pods", ignore_errors=True)
+            shutil.rmtree(folder / "kubelet", ignore_errors=True)
     for name, what in wanted.items():
         if name not in running:
             running[name] = (what, asyncio.create_task(_keep_running(fleet, name, what), name=name))
 
 
-def read_nodes(path: Path) -> dict[str, NodeSpec | int]:
-    """The nodes that should run by their names; under "light" the number of light nodes, if there are any.
+def read_nodes(path: Path) -> tuple[dict[str, NodeSpec | int], set[str]]:
+    """The nodes that should run by their names, under "light" the number of light nodes, if any; and the names of all, also of the stopped.
 
     Raises ValueError, TypeError or LookupError for a file that makes no sense.
     """
@@ -80,7 +85,7 @@ def read_nodes(path: Path) -> dict[str, NodeSpec | int]:
     wanted: dict[str, NodeSpec | int] = {spec.name: spec for spec in specs if spec.state == "running"}
     if count := content.get("light", {}).get("count", 0):
         wanted["light"] = count
-    return wanted
+    return wanted, {spec.name for spec in specs}
 
 
 async def _keep_running(fleet: Fleet, name: str, what: NodeSpec | int) -> None:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from k8sext.infra.kubelet.pod import Json
 from k8sext.kube.events import timestamp
 from k8sext.kube.request import MERGE_PATCH, STRATEGIC_MERGE_PATCH, ApiError, Unreachable, request
+from k8sext.versions import KUBERNETES
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 log = logging.getLogger(__name__)
 
-KUBELET_VERSION = "v1.37.2"
+
 RENEW_SECONDS, LEASE_SECONDS = 4.0, 40
 STATUS_SECONDS, REPORT_SECONDS = 10.0, 300.0
 
@@ -123,7 +124,7 @@ def node_status(
             "osImage": "k8sext",
             "operatingSystem": "linux",
             "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-            "kubeletVersion": KUBELET_VERSION,
+            "kubeletVersion": KUBERNETES,
             "kubeProxyVersion": "",
             "containerRuntimeVersion": runtime,
         },

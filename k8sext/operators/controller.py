@@ -1,0 +1,121 @@
+"""The weather controller by hand, in the shape of Kubernetes' sample-controller: informers observe, a queue of keys analyses, workers act.
+
+Observe: two informers keep copies of all reports and of the pods that belong to them. Whatever happens to either, the key of the report
+goes into the queue. Analyse: a worker takes a key and looks at the report and its pods as they are now. Act: `reconcile`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from k8sext.kube.informer import Change, Informer, running, without_managed_fields
+from k8sext.kube.metrics import ControllerMetrics
+from k8sext.kube.queue import ShutDown, WorkQueue
+from k8sext.kube.request import ApiError, Json, Unreachable
+from k8sext.kube.store import controller_of, key_of
+from k8sext.operators.pods import SELECTOR, owner_uid, slim
+from k8sext.operators.reconcile import Recorder, pods_path, reconcile, reports_path
+from k8sext.resources import KIND
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Looks after the WeatherReports of one namespace, or of all if it is empty. `await run()`, and `stop()` to end it."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        namespace: str = "",
+        *,
+        recorder: Recorder | None = None,
+        metrics: ControllerMetrics | None = None,
+    ) -> None:
+        self.metrics = metrics or ControllerMetrics("weatherreport")
+        self.queue: WorkQueue[str] = WorkQueue(observer=self.metrics)
+        self.reports = Informer(client, reports_path(namespace), transform=without_managed_fields)
+        self.pods = Informer(
+            client,
+            pods_path(namespace),
+            query={"labelSelector": SELECTOR},
+            indexes={"owner": owner_uid},
+            transform=slim,
+        )
+        self._client = client
+        self._recorder = recorder
+        self.reports.on_change(self._handle_report)
+        self.pods.on_change(self._handle_pod)
+
+    @property
+    def synced(self) -> bool:
+        """Whether both copies of the world are there."""
+        return self.reports.synced.is_set() and self.pods.synced.is_set()
+
+    async def run(self, workers: int = 16) -> None:
+        """Fill the copies, then let the workers work until `stop` is called; what is in the queue then is still done."""
+        self.metrics.workers.set(workers)
+        async with running(self.reports, self.pods):
+            log.info("watching %d reports and %d pods", len(self.reports.store), len(self.pods.store))
+            async with asyncio.TaskGroup() as group:
+                for number in range(workers):
+                    group.create_task(self._work(), name=f"worker {number}")
+
+    def stop(self) -> None:
+        """Let `run` end when everything in the queue is done."""
+        self.queue.shut_down()
+
+    async def _work(self) -> None:
+        """One worker: key after key, until the queue is shut down."""
+        while True:
+            try:
+                key = await self.queue.get()
+            except ShutDown:
+                return
+            try:
+                await self._process(key)
+            finally:
+                self.queue.done(key)
+
+    async def _process(self, key: str) -> None:
+        """Look at one key. Whatever goes wrong with it concerns this key only, which comes again later."""
+        try:
+            with self.metrics.reconcile() as result:
+                look_again_in = await self.sync(key)
+                if look_again_in is not None:
+                    result("requeue_after")
+                    self.queue.add_after(key, look_again_in)
+        except ApiError as error:
+            level = logging.DEBUG if error.code in (404, 409) else logging.WARNING  # the next look sees a newer picture
+            log.log(level, "%s is tried again: %s", key, error)
+            self.queue.add_rate_limited(key)
+        except Unreachable as error:
+            log.warning("%s is tried again: %s", key, error)
+            self.queue.add_rate_limited(key)
+        except Exception:
+            log.exception("%s is tried again", key)
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.forget(key)
+
+    async def sync(self, key: str) -> float | None:
+        """Compare what is with what ought to be, and act. Returns in how many seconds to look again, if that matters."""
+        report = self.reports.store.get(key)
+        if report is None or "deletionTimestamp" in report["metadata"]:
+            return None  # gone or going: the garbage collector takes the pods
+        pods = self.pods.store.by_index("owner", report["metadata"]["uid"])
+        decision = await reconcile(self._client, report, pods, self._recorder)
+        return decision.look_again_in
+
+    def _handle_report(self, change: Change, report: Json) -> None:
+        self.queue.add(key_of(report))
+
+    def _handle_pod(self, change: Change, pod: Json) -> None:
+        """Find the report behind a pod; by its name, as it may be one that has to wait for this pod's name."""
+        owner = controller_of(pod)
+        if owner and owner["kind"] == KIND:
+            self.queue.add(f"{pod['metadata']['namespace']}/{owner['name']}")
