@@ -91,7 +91,7 @@ async def _look_after(
         await publish(client, webhooks, certificate.authorities)
         if certificate != shown:
             await asyncio.sleep(TRUST_DELAY)
-            await server.rotate(certificate.pair)
+            server.rotate(certificate.pair)
             log.info("showing a new certificate")
         server.ready = True
         return certificate

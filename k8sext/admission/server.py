@@ -64,6 +64,8 @@ class WebhookServer:
         self._context = context
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
+        self._former: set[object] = set()
+        """Connections that were made under an earlier certificate."""
 
     async def start(self) -> None:
         """Listen; from the second time on, on the same port. Raises OSError when the port is taken."""
@@ -98,11 +100,11 @@ class WebhookServer:
             await self._runner.cleanup()
         self._listening = self._runner = None
 
-    async def rotate(self, pair: Pair) -> None:
-        """Show another certificate from now on. Open connections end after their call, so that callers come back and see it."""
+    def rotate(self, pair: Pair) -> None:
+        """Show another certificate from now on. Open connections end with their next answer, so no call is lost."""
         show(self._context, pair)
         if self._runner and self._runner.server:
-            await asyncio.gather(*[connection.shutdown(timeout=2) for connection in self._runner.server.connections])
+            self._former = set(self._runner.server.connections)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -137,7 +139,11 @@ class WebhookServer:
             self._note(webhook, began, clock, "crashed", detail=f"{type(error).__name__}: {error}", call=call)
             return _refusal(500, f"the webhook {webhook.name} crashed; its log tells more under call {call}")
         self._note(webhook, began, clock, found.outcome, found.subject, found.user, found.detail, found.call)
-        return web.Response(body=body, content_type="application/json")
+        response = web.Response(body=body, content_type="application/json")
+        if request.protocol in self._former:
+            self._former.discard(request.protocol)
+            response.force_close()
+        return response
 
     async def _answer(self, request: web.Request, webhook: Webhook, call: str) -> Answer:
         review = await self._read(request, webhook)

@@ -71,7 +71,7 @@ class Serving:
 
     def rotate(self, lifetime: datetime.timedelta = LIFETIME) -> None:
         """Show a new certificate, good for lifetime from now, and go on serving; a negative one has ended already."""
-        self._run(self._server.rotate(self._pair(lifetime)))
+        self._loop.call_soon_threadsafe(self._server.rotate, self._pair(lifetime))
 
     def go_down(self) -> None:
         """Stop listening but stay registered, as a server that crashed."""
@@ -82,6 +82,11 @@ class Serving:
         """Listen again, at the same address."""
         self._run(self._server.start())
         self._down = False
+
+    def restart(self) -> None:
+        """Go down and come back: every caller has to make a new connection."""
+        self.go_down()
+        self.come_back()
 
     def stop(self) -> None:
         """Take the registration away and end the server. A second time it does nothing."""
@@ -137,7 +142,7 @@ class Serving:
         """First unregister, then stop to answer: the other way round, requests would fail in between."""
         try:
             if self._registration:
-                await self._server.rotate(self._pair(LIFETIME))
+                self._server.rotate(self._pair(LIFETIME))
                 if self._down:
                     await self._server.start()
                 await self._registration.remove()
@@ -153,7 +158,7 @@ class Serving:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(LIFETIME.total_seconds() * 2 / 3)
-            await self._server.rotate(self._pair(LIFETIME))
+            self._server.rotate(self._pair(LIFETIME))
 
     def _pair(self, lifetime: datetime.timedelta) -> x509.Pair:
         return x509.issue(self.authority, "webhook", hosts=[self._host], lifetime=lifetime)

@@ -1,18 +1,20 @@
 """Leader election: of several copies of a program, one works and the others wait to take its place.
 
-The Lease is taken and renewed by the official client's `kubernetes.aio.leaderelection`. What is added here makes it safe to live
-with: a lost connection is a failed try and no crash, losing the lease ends the work before anyone else may begin, and whoever
-leaves in good order gives the lease back, so that the next one need not wait for it to run out.
+When to take and renew the Lease is decided by the official client's `kubernetes.aio.leaderelection`. What is added here makes it safe
+to live with: a lost connection is a failed try and no crash, losing the lease ends the work before anyone else may begin, and
+whoever leaves in good order gives the lease back, so that the next one need not wait for it to run out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k8sext.kube.request import MERGE_PATCH, ApiError, Unreachable, request
+from k8sext.kube.request import MERGE_PATCH, ApiError, Json, Unreachable, request
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -53,7 +55,7 @@ async def lead(
     async def on_stopped() -> None:
         log.warning("%s lost the lease %s/%s", identity, namespace, name)
 
-    lock = _lock(client, name, namespace, identity, renew_deadline / 2)
+    lock = _lock(client, name, namespace, identity, lease_duration, renew_deadline / 2)
     election = LeaderElection(Config(lock, lease_duration, renew_deadline, retry_period, on_started, on_stopped))
     campaign = asyncio.create_task(election.run(), name=f"election {name}")
     working: asyncio.Future[None] | None = None
@@ -99,29 +101,54 @@ async def _release(client: ApiClient, name: str, namespace: str, identity: str) 
         log.info("the lease %s/%s was not given back and will run out: %s", namespace, name, error)
 
 
-def _lock(client: ApiClient, name: str, namespace: str, identity: str, limit: float) -> Any:
-    """The official lock, but a try that meets no answer within `limit` seconds fails instead of ending the election."""
-    import aiohttp
+def _lock(client: ApiClient, name: str, namespace: str, identity: str, duration: int, limit: float) -> Any:
+    """A lock for the official election, over plain JSON: the client's own cannot create a Lease (it sends `pretty` as a boolean, which
+    its own validation refuses), and a connection that breaks would end the election.
+    """
     from kubernetes.aio.client.exceptions import ApiException
-    from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+    from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
+    from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 
-    class PatientLock(LeaseLock):
+    folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+    class Lock(BaseLock):
+        seen: Json = {}  # noqa: RUF012 - replaced, never changed
+
         async def get(self, name: str, namespace: str) -> Any:
             try:
-                return await asyncio.wait_for(super().get(name, namespace), limit)
-            except (aiohttp.ClientError, OSError) as error:
-                return False, ApiException(status=0, reason=str(error) or type(error).__name__)
+                self.seen = await request(client, "GET", f"{folder}/{name}", timeout=limit)
+            except (ApiError, Unreachable) as error:
+                failure = ApiException(status=getattr(error, "code", 0), reason=str(error))
+                failure.body = json.dumps({"code": failure.status})
+                return False, failure
+            spec = self.seen.get("spec") or {}
+            held, times = spec.get("leaseDurationSeconds"), (spec.get("acquireTime"), spec.get("renewTime"))
+            return True, LeaderElectionRecord(spec.get("holderIdentity") or None, held and str(held), *times)
 
         async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-            return await self._tried(super().create(name, namespace, election_record))
+            now = _micro_time()
+            return await self._tried("POST", folder, {"metadata": {"name": name}, "spec": self._spec(now, now)})
 
         async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-            return await self._tried(super().update(name, namespace, updated_record))
+            spec, now = self.seen.get("spec") or {}, _micro_time()
+            since = spec.get("acquireTime", now) if spec.get("holderIdentity") == identity else now
+            body = self.seen | {"spec": spec | self._spec(since, now)}
+            return await self._tried("PUT", f"{folder}/{name}", body)
 
-        async def _tried(self, attempt: Awaitable[bool]) -> bool:
+        def _spec(self, since: str, now: str) -> Json:
+            times = {"acquireTime": since, "renewTime": now}
+            return {"holderIdentity": identity, "leaseDurationSeconds": duration} | times
+
+        async def _tried(self, method: str, path: str, body: Json) -> bool:
             try:
-                return await asyncio.wait_for(attempt, limit)
-            except (aiohttp.ClientError, OSError):
+                await request(client, method, path, body, timeout=limit)
+            except (ApiError, Unreachable) as error:
+                log.info("%s did not get the lease: %s", identity, error)
                 return False
+            return True
 
-    return PatientLock(name, namespace, identity, client)
+    return Lock(name, namespace, identity)
+
+
+def _micro_time() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

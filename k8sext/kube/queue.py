@@ -77,6 +77,11 @@ class WorkQueue(Generic[Key]):
         return len(self._order)
 
     @property
+    def closed(self) -> bool:
+        """Whether the queue is shut down and takes no new keys."""
+        return self._closed
+
+    @property
     def working(self) -> list[Key]:
         """The keys that workers have in hand."""
         return list(self._working)

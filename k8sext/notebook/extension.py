@@ -10,16 +10,24 @@ import json
 import os
 from typing import Any
 
-from k8sext.cluster import Cluster, connect, environment
-from k8sext.notebook.shell import Shell
+from k8sext.cluster import Cluster, ClusterError, connect, environment
+from k8sext.notebook.shell import OneLineError, Shell
+
+
+class NoCluster(OneLineError):
+    """There is no cluster to work with; the message says why and what to do."""
 
 
 def load(ipython: Any) -> None:
-    """Find the learner's cluster or start it, take over `!`, and say in one line what answers."""
-    cluster = connect()
+    """Find the learner's cluster or start it, take over `!`, and say in one line what answers. Raises NoCluster."""
+    try:
+        cluster = connect()
+        answer = greeting(cluster)
+    except ClusterError as error:
+        raise NoCluster(str(error)) from None
     os.environ.update(environment(cluster))
     Shell(ipython).install()
-    print(greeting(cluster))
+    print(answer)
 
 
 def greeting(cluster: Cluster) -> str:

@@ -28,7 +28,18 @@ INTERRUPT_GRACE = 2.0
 POLL = 0.02
 
 
-class CommandFailed(Exception):
+class OneLineError(Exception):
+    """An error of which the reader sees one line in the cell: a traceback through our code would explain nothing."""
+
+    def summary(self) -> str:
+        """Return that line."""
+        return str(self)
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self.summary()}"]
+
+
+class CommandFailed(OneLineError):
     """A command of a `!` line ended with an exit code other than 0.
 
     Attributes: `command`, `returncode` (negative: ended by that signal), `output` (all it printed).
@@ -46,9 +57,6 @@ class CommandFailed(Exception):
             how = f"stopped by {signal.Signals(-self.returncode).name}"
         lines = self.command.strip().splitlines() or [""]
         return f"{how} from: {lines[0]}{' ...' if len(lines) > 1 else ''}"
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self.summary()}"]
 
 
 class Shell:

@@ -15,6 +15,7 @@ from k8sext.kube.metrics import ControllerMetrics
 from k8sext.kube.queue import ShutDown, WorkQueue
 from k8sext.kube.request import ApiError, Json, Unreachable
 from k8sext.kube.store import controller_of, key_of
+from k8sext.operators.desired import Plan
 from k8sext.operators.pods import SELECTOR, owner_uid, slim
 from k8sext.operators.reconcile import Recorder, pods_path, reconcile, reports_path
 from k8sext.resources import KIND
@@ -85,10 +86,10 @@ class Controller:
         """Look at one key. Whatever goes wrong with it concerns this key only, which comes again later."""
         try:
             with self.metrics.reconcile() as result:
-                look_again_in = await self.sync(key)
-                if look_again_in is not None:
+                decision = await self.sync(key)
+                if decision and decision.look_again_in is not None:
                     result("requeue_after")
-                    self.queue.add_after(key, look_again_in)
+                    self.queue.add_after(key, decision.look_again_in)
         except ApiError as error:
             level = logging.DEBUG if error.code in (404, 409) else logging.WARNING  # the next look sees a newer picture
             log.log(level, "%s is tried again: %s", key, error)
@@ -100,22 +101,28 @@ class Controller:
             log.exception("%s is tried again", key)
             self.queue.add_rate_limited(key)
         else:
-            self.queue.forget(key)
+            if decision is None or decision.settled:
+                self.queue.forget(key)
 
-    async def sync(self, key: str) -> float | None:
-        """Compare what is with what ought to be, and act. Returns in how many seconds to look again, if that matters."""
+    async def sync(self, key: str) -> Plan | None:
+        """Compare what is with what ought to be, and act. Returns what was decided, None if the report is gone."""
         report = self.reports.store.get(key)
         if report is None or "deletionTimestamp" in report["metadata"]:
             return None  # gone or going: the garbage collector takes the pods
         pods = self.pods.store.by_index("owner", report["metadata"]["uid"])
-        decision = await reconcile(self._client, report, pods, self._recorder)
-        return decision.look_again_in
+        return await reconcile(self._client, report, pods, self._recorder)
 
     def _handle_report(self, change: Change, report: Json) -> None:
         self.queue.add(key_of(report))
 
     def _handle_pod(self, change: Change, pod: Json) -> None:
-        """Find the report behind a pod; by its name, as it may be one that has to wait for this pod's name."""
+        """Find the report behind a pod. One whose pod is deleted again and again is collected later each time."""
         owner = controller_of(pod)
-        if owner and owner["kind"] == KIND:
-            self.queue.add(f"{pod['metadata']['namespace']}/{owner['name']}")
+        if owner is None or owner["kind"] != KIND:
+            return
+        key = f"{pod['metadata']['namespace']}/{owner['name']}"
+        report = self.reports.store.get(key)
+        if change == "DELETED" and report and report["metadata"]["uid"] == owner["uid"]:
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.add(key)

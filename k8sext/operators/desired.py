@@ -31,6 +31,11 @@ class Plan:
     drop_report: bool = False
     look_again_in: float | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be done until somebody changes something."""
+        return self.status["state"] in (State.READY, State.FAILED)
+
 
 def plan(report: Json, pods: Sequence[Json], now: float) -> Plan:
     """Decide about a report. `pods` are those it owns, `now` is the time in seconds since 1970."""

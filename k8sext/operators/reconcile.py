@@ -68,7 +68,12 @@ async def _write_status(client: ApiClient, report: Json, decision: Plan, recorde
 
 
 async def _create(client: ApiClient, report: Json, pod: Json, recorder: Recorder | None) -> None:
-    await request(client, "POST", pods_path(pod["metadata"]["namespace"]), pod)
+    try:
+        await request(client, "POST", pods_path(pod["metadata"]["namespace"]), pod)
+    except ApiError as error:
+        if recorder and error.code != 409:  # 409: it is there already, we have only not seen it yet
+            recorder.event(reference_to(report), "Warning", "FailedCreate", str(error))
+        raise
     if recorder:
         recorder.event(reference_to(report), "Normal", "Created", f"Created pod {pod['metadata']['name']}.")
 

@@ -16,12 +16,15 @@ from k8sext.scheduling.quantity import Amounts, add, amounts, raise_to
 from k8sext.scheduling.selectors import Labels, NodeTerm, Selector, label_selector, node_term
 
 Json = dict[str, Any]
-REQUIRED, PREFERRED = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+REQUIRED, PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
 
 # What is assumed of containers that do not say what they need, when nodes are scored (kube-scheduler's defaults).
 USUAL_REQUESTS = {"cpu": 100, "memory": 200 * 1024 * 1024}
 
-SPEC_FIELDS = ("nodeName", "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "overhead", "resources", "hostNetwork")
+SPEC_FIELDS = ("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "overhead", "resources")
 CONTAINER_FIELDS = ("image", "resources", "ports", "restartPolicy")
 
 
@@ -60,7 +63,6 @@ class Demands:
     requests: Amounts
     usual_requests: Amounts
     ports: tuple[tuple[str, str, int], ...]
-    node_name: str
     node_selector: tuple[tuple[str, str], ...]
     node_terms: tuple[NodeTerm, ...] | None
     preferred_node_terms: tuple[NodeTerm, ...]
@@ -105,7 +107,6 @@ def _read(namespace: str, text: str) -> Demands:
         requests=pod_requests(spec),
         usual_requests=pod_requests(spec, USUAL_REQUESTS),
         ports=tuple(_host_ports([*containers, *(c for c in first if c.get("restartPolicy") == "Always")])),
-        node_name=spec.get("nodeName", ""),
         node_selector=tuple((spec.get("nodeSelector") or {}).items()),
         node_terms=tuple(map(node_term, on_nodes[REQUIRED]["nodeSelectorTerms"])) if REQUIRED in on_nodes else None,
         preferred_node_terms=tuple(node_term(t["preference"], t["weight"]) for t in on_nodes.get(PREFERRED) or ()),
@@ -161,7 +162,9 @@ def _weighted(affinity: Json, namespace: str) -> tuple[PodTerm, ...]:
 def _pod_term(term: Json, namespace: str, weight: int = 0) -> PodTerm:
     named, selector = term.get("namespaces") or [], term.get("namespaceSelector")
     namespaces = frozenset(named if named or selector is not None else [namespace])
-    return PodTerm(label_selector(term.get("labelSelector")), term["topologyKey"], namespaces, label_selector(selector), weight)
+    return PodTerm(
+        label_selector(term.get("labelSelector")), term["topologyKey"], namespaces, label_selector(selector), weight
+    )
 
 
 def _spread(constraint: Json) -> SpreadConstraint:

@@ -54,14 +54,27 @@ def slim(item: Json) -> Json:
     """Return a pod's JSON without what a scheduler never reads: ten thousand pods are kept in memory."""
     kept = {key: item["metadata"][key] for key in METADATA if key in item["metadata"]}
     spec = relevant(item["spec"]) | {key: item["spec"][key] for key in SPEC if key in item["spec"]}
-    if claims := [volume for volume in item["spec"].get("volumes") or () if "persistentVolumeClaim" in volume or "ephemeral" in volume]:
+    if claims := [
+        volume
+        for volume in item["spec"].get("volumes") or ()
+        if "persistentVolumeClaim" in volume or "ephemeral" in volume
+    ]:
         spec["volumes"] = claims
     status = {"conditions": [c for c in item.get("status", {}).get("conditions") or () if c["type"] == "PodScheduled"]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec, "status": status}
 
 
-METADATA = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
-SPEC = ("schedulerName", "priority", "schedulingGates", "resourceClaims", "schedulingGroup")
+METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+SPEC = ("nodeName", "schedulerName", "priority", "schedulingGates", "resourceClaims", "schedulingGroup")
 
 
 class Node:
@@ -86,7 +99,9 @@ class Node:
         self.taints: list[Mapping[str, str]] = spec.get("taints") or []
         self.unschedulable: bool = spec.get("unschedulable", False)
         self.allocatable: Amounts = amounts(status.get("allocatable"))
-        self.images = {name: image.get("sizeBytes", 0) for image in status.get("images") or () for name in image.get("names") or ()}
+        self.images = {
+            name: image.get("sizeBytes", 0) for image in status.get("images") or () for name in image.get("names") or ()
+        }
 
     def add(self, pod: Pod) -> None:
         """Count a pod in."""

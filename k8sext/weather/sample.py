@@ -47,7 +47,7 @@ def _plain(name: str) -> str:
 
 @functools.cache
 def _data() -> dict[str, list[tuple[str, int, int, int]]]:
-    return json.loads(resources.files(__package__).joinpath("sample.json").read_text(encoding="utf-8"))
+    return json.loads(resources.files("k8sext.weather").joinpath("sample.json").read_text(encoding="utf-8"))
 
 
 @functools.cache

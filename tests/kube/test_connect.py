@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,15 @@ async def test_outside_a_pod_in_cluster_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(connect.ConnectError, match="does not run in a pod"):
         await connect.in_cluster()
+
+
+def test_the_asynchronous_half_can_be_loaded_alone() -> None:
+    script = """
+import sys
+from k8sext.kube.slim import leave_out_synchronous_half
+leave_out_synchronous_half()
+import kubernetes.aio.client
+assert "kubernetes.config" not in sys.modules
+assert "requests" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

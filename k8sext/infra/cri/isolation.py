@@ -77,8 +77,8 @@ class Bubblewrap:
 class PRoot:
     """Paths rewritten in system calls.
 
-    Its limits: the exit code of a program that a signal ended is not told (mostly 255); before version 5.2 a container ends only when its last process has;
-    run by root it leaves the empty folders at which it mounted.
+    Its limits: the exit code of a program that a signal ended is not told (mostly 255); before version 5.2 a container
+    ends only when its last process has; run by root it leaves the empty folders at which it mounted.
     """
 
     name = "proot"

@@ -67,7 +67,7 @@ def specification(
     if not isolation.can_mount:
         env |= _service_account_by_environment(mounts, env, folder)
     argv = [*config.command, *config.args]
-    hostname = "" if sandbox.host_network else sandbox.config.hostname
+    hostname = "" if sandbox.host_network else env["HOSTNAME"]
     wrapper = isolation.wrapper(mounts, cwd, config.linux.security_context.readonly_rootfs, hostname)
     if not _on_machine(cwd, mounts).is_dir():
         raise precondition(f"cannot start: the working folder {cwd} does not exist in the container")

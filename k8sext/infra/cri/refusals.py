@@ -60,6 +60,8 @@ class TellRefusals(grpc.aio.ServerInterceptor):
             except ShimError as problem:
                 log.warning("%s: %s", handler_call_details.method, problem)
                 await context.abort(StatusCode.UNKNOWN, str(problem))
+            except NotImplementedError:
+                await context.abort(StatusCode.UNIMPLEMENTED, f"this runtime leaves out {handler_call_details.method}")
             except OSError as problem:
                 log.exception("%s failed", handler_call_details.method)
                 await context.abort(StatusCode.INTERNAL, f"the machine under this runtime said: {problem}")

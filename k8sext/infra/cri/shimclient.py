@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from k8sext.infra.cri import cleanup
 from k8sext.infra.cri.shim import supervisor
 
 SOURCE_ROOT = Path(__file__).parents[3]
@@ -131,6 +132,8 @@ class ShimClient:
         return connection
 
     def _start(self) -> None:
+        """Start a supervisor; one that lives but cannot be reached (its socket was removed) goes first, with its containers."""
+        cleanup.stop([self._folder])
         command = [sys.executable, "-S", "-E", "-m", "k8sext.infra.cri.shim", str(self._path), str(self._folder)]
         with (self._folder / "shim.log").open("ab") as output:
             done = subprocess.run(

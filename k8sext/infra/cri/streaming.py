@@ -86,9 +86,12 @@ class StreamingServer:
             raise web.HTTPNotFound(text="this URL was used or has expired: ask the runtime for a new one\n")
         channel = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0, timeout=5)
         await channel.prepare(request)
-        await channel.send_bytes(bytes([_first_channel(offer.request)]))
-        await channel.send_bytes(bytes([EXIT]) + json.dumps(await _stream(channel, offer)).encode())
-        await channel.close()
+        try:
+            await channel.send_bytes(bytes([_first_channel(offer.request)]))
+            await channel.send_bytes(bytes([EXIT]) + json.dumps(await _stream(channel, offer)).encode())
+            await channel.close()
+        except ConnectionError:
+            log.debug("the client left before the end")
         return channel
 
 

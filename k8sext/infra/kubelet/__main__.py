@@ -68,6 +68,9 @@ def main() -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    from k8sext.kube.slim import leave_out_synchronous_half
+
+    leave_out_synchronous_half()
     from k8sext.infra.kubelet.context import Settings
     from k8sext.infra.kubelet.fleet import Fleet, run_fleet
 

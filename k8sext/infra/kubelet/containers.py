@@ -96,6 +96,8 @@ class Containers:
         except RuntimeFailure as error:
             raise self._refused(pod, container, "CreateContainerError", error) from error
         self._context.event(pod, "Normal", "Created", "Container created", container)
+        if self._context.limits_note and (container.get("resources") or {}).get("limits"):
+            self._context.event(pod, "Warning", "LimitsNotEnforced", self._context.limits_note, container)
         return run_id
 
     async def _start(self, pod: Json, container: Json, run_id: str) -> None:

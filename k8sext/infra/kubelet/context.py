@@ -48,6 +48,8 @@ class Context:
     settings: Settings
     restarts: Backoff
     pulls: Backoff
+    limits_note: str
+    """Why the runtime does not enforce limits; "" if it does, or does not say."""
 
     def event(self, pod: Json, type: str, reason: str, message: str, container: Json | None = None) -> None:
         """Tell people about a pod, or about one container of it."""

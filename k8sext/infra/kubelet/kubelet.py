@@ -69,6 +69,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
         network = cri.NetworkConfig(pod_cidr=spec.pod_cidr)
         config = cri.UpdateRuntimeConfigRequest(runtime_config=cri.RuntimeConfig(network_config=network))
         await runtime.call("UpdateRuntimeConfig", config)
+        about = (await runtime.call("Status", cri.StatusRequest(verbose=True), timeout=5)).info
         session = await stack.enter_async_context(aiohttp.ClientSession())
         recorder = await stack.enter_async_context(EventRecorder(client, "kubelet", spec.name))
         objects = Objects(client)
@@ -89,6 +90,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
             settings=settings,
             restarts=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
             pulls=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
+            limits_note=about["limits"] if about.get("limits", "enforced") != "enforced" else "",
         )
         kubelet = Kubelet(context, versions.runtime_name)
         server = Server(runtime, session, kubelet.find_pod, kubelet.end_of)

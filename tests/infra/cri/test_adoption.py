@@ -83,6 +83,20 @@ async def test_containers_die_with_their_supervisor_and_the_next_one_takes_over(
     await own.eventually(runs_again)
 
 
+async def test_a_supervisor_whose_socket_was_removed_is_replaced_and_not_doubled(own: Any) -> None:
+    container = await own.run(["sleep", "4321"])
+    own.server.stop(signal.SIGKILL)
+    old = own.server.shim()
+    (own.server.folder / "shim-cri.sock").unlink()
+    own.server.start()
+    status = (
+        await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
+    ).status
+    assert (status.state, status.exit_code) == (api.CONTAINER_EXITED, 137)
+    assert not _runs(old)
+    assert own.server.shim() != old
+
+
 async def test_an_init_that_is_killed_takes_its_container_with_it(own: Any) -> None:
     container = await own.shell("setsid sleep 4321 & echo $!; exec sleep 4322")
     await own.eventually(own.log)

@@ -53,8 +53,11 @@ async def test_volumes_and_the_service_account_stand_at_their_place(folder: Path
         api.Mount(container_path="/dev/termination-log", host_path=str(_file(folder / "termination"))),
         api.Mount(container_path="/etc/hosts", host_path=str(_file(folder / "hosts", "10.244.1.2 web-0\n"))),
     ]
-    script = f"cat {SERVICE_ACCOUNT}/token /etc/hosts; echo written > {folder}/deep/down/file; echo why > /dev/termination-log; exec sleep 1000"
-    container = await runtime.shell(script, mounts=mounts)
+    reads, writes = (
+        f"cat {SERVICE_ACCOUNT}/token /etc/hosts",
+        f"echo written > {folder}/deep/down/file; echo why > /dev/termination-log",
+    )
+    container = await runtime.shell(f"{reads}; {writes}; exec sleep 1000", mounts=mounts)
     await runtime.logged("stdout F secret", "stdout F 10.244.1.2 web-0")
     await runtime.eventually(lambda: (folder / "termination").read_text() == "why\n")
     assert (folder / "made-by-the-runtime" / "file").read_text() == "written\n"

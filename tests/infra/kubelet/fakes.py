@@ -1,0 +1,220 @@
+"""A runtime and an API server that live in memory: the test decides how containers end and when everything dies."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc.aio
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+
+from k8sext.infra.cri.proto import api_pb2 as cri
+from k8sext.infra.cri.proto import api_pb2_grpc as cri_grpc
+from k8sext.infra.kubelet.actions import Actions
+from k8sext.infra.kubelet.backoff import Backoff
+from k8sext.infra.kubelet.context import Context, Settings
+from k8sext.infra.kubelet.objects import Objects
+from k8sext.infra.kubelet.runtime import Runtime
+from k8sext.infra.kubelet.volumes import Volumes
+from k8sext.kube.events import EventRecorder
+
+Json = dict[str, Any]
+Hook = Callable[[str], None]
+
+
+class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer):
+    """Sandboxes and containers as entries in two dictionaries. `hook` is called with the name of each call that changes something."""
+
+    def __init__(self) -> None:
+        self.sandboxes: dict[str, Any] = {}
+        self.containers: dict[str, Any] = {}
+        self.sandbox_of: dict[str, str] = {}
+        self.calls: list[str] = []
+        self.hook: Hook = lambda _: None
+        self.exec_exit_code = 0
+        self._numbers = itertools.count()
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        self.hook(name)
+
+    def end(self, name: str, code: int = 0) -> None:
+        """Let the running container of this name end."""
+        for container in self.containers.values():
+            if container.metadata.name == name and container.state == cri.CONTAINER_RUNNING:
+                container.state, container.exit_code, container.finished_at = cri.CONTAINER_EXITED, code, time.time_ns()
+
+    def running(self) -> list[str]:
+        return sorted(c.metadata.name for c in self.containers.values() if c.state == cri.CONTAINER_RUNNING)
+
+    async def RunPodSandbox(self, request: Any, context: Any) -> Any:
+        number = next(self._numbers)
+        self.sandboxes[f"s{number}"] = cri.PodSandboxStatus(
+            id=f"s{number}",
+            metadata=request.config.metadata,
+            state=cri.SANDBOX_READY,
+            created_at=number,
+            network=cri.PodSandboxNetworkStatus(ip="10.244.1.7"),
+            labels=request.config.labels,
+        )
+        self._called("RunPodSandbox")
+        return cri.RunPodSandboxResponse(pod_sandbox_id=f"s{number}")
+
+    async def StopPodSandbox(self, request: Any, context: Any) -> Any:
+        if sandbox := self.sandboxes.get(request.pod_sandbox_id):
+            sandbox.state = cri.SANDBOX_NOTREADY
+        for id, container in self.containers.items():
+            if self.sandbox_of[id] == request.pod_sandbox_id:
+                self.end(container.metadata.name, 137)
+        self._called("StopPodSandbox")
+        return cri.StopPodSandboxResponse()
+
+    async def RemovePodSandbox(self, request: Any, context: Any) -> Any:
+        self.sandboxes.pop(request.pod_sandbox_id, None)
+        self.containers = {id: c for id, c in self.containers.items() if self.sandbox_of[id] != request.pod_sandbox_id}
+        self._called("RemovePodSandbox")
+        return cri.RemovePodSandboxResponse()
+
+    async def PodSandboxStatus(self, request: Any, context: Any) -> Any:
+        return cri.PodSandboxStatusResponse(status=self.sandboxes[request.pod_sandbox_id])
+
+    async def ListPodSandbox(self, request: Any, context: Any) -> Any:
+        fields = ("id", "metadata", "state", "created_at", "labels")
+        items = [cri.PodSandbox(**{name: getattr(s, name) for name in fields}) for s in self.sandboxes.values()]
+        return cri.ListPodSandboxResponse(items=items)
+
+    async def CreateContainer(self, request: Any, context: Any) -> Any:
+        number, config = next(self._numbers), request.config
+        self.sandbox_of[f"c{number}"] = request.pod_sandbox_id
+        self.containers[f"c{number}"] = cri.ContainerStatus(
+            id=f"c{number}",
+            metadata=config.metadata,
+            state=cri.CONTAINER_CREATED,
+            created_at=number,
+            image=config.image,
+            labels=config.labels,
+            annotations=config.annotations,
+        )
+        self._called("CreateContainer")
+        return cri.CreateContainerResponse(container_id=f"c{number}")
+
+    async def StartContainer(self, request: Any, context: Any) -> Any:
+        container = self.containers[request.container_id]
+        container.state, container.started_at = cri.CONTAINER_RUNNING, time.time_ns()
+        self._called("StartContainer")
+        return cri.StartContainerResponse()
+
+    async def StopContainer(self, request: Any, context: Any) -> Any:
+        self.end(self.containers[request.container_id].metadata.name, 143)
+        self._called("StopContainer")
+        return cri.StopContainerResponse()
+
+    async def RemoveContainer(self, request: Any, context: Any) -> Any:
+        self.containers.pop(request.container_id, None)
+        self._called("RemoveContainer")
+        return cri.RemoveContainerResponse()
+
+    async def ContainerStatus(self, request: Any, context: Any) -> Any:
+        return cri.ContainerStatusResponse(status=self.containers[request.container_id])
+
+    async def ListContainers(self, request: Any, context: Any) -> Any:
+        fields = ("id", "metadata", "state", "created_at", "labels")
+        items = [
+            cri.Container(pod_sandbox_id=self.sandbox_of[c.id], **{name: getattr(c, name) for name in fields})
+            for c in self.containers.values()
+        ]
+        return cri.ListContainersResponse(containers=items)
+
+    async def ExecSync(self, request: Any, context: Any) -> Any:
+        return cri.ExecSyncResponse(exit_code=self.exec_exit_code, stdout=b"said")
+
+    async def ImageStatus(self, request: Any, context: Any) -> Any:
+        if request.image.image.startswith("missing"):
+            return cri.ImageStatusResponse()
+        return cri.ImageStatusResponse(image=cri.Image(id=request.image.image))
+
+    async def PullImage(self, request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no such image anywhere")
+
+
+class FakeApi:
+    """Takes every status, event and deletion and remembers them; has the objects that the test puts into `objects` by their path."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+        self.statuses: list[Json] = []
+        self.events: list[tuple[str, str]] = []
+        self.deleted: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.read() or b"{}")
+        if request.method == "PATCH" and request.path.endswith("/status"):
+            self.statuses.append(body["status"])
+        elif request.method == "POST" and request.path.endswith("/events"):
+            self.events.append((body["reason"], body["message"]))
+        elif request.method == "POST" and request.path.endswith("/token"):
+            expires = {"expirationTimestamp": "2099-01-01T00:00:00Z", "token": f"token {len(self.deleted)}"}
+            return web.json_response({"status": expires})
+        elif request.method == "DELETE":
+            self.deleted.append(request.path)
+        elif request.method == "GET":
+            found = self.objects.get(request.path)
+            return web.json_response(found or {"code": 404, "message": "not found"}, status=200 if found else 404)
+        return web.json_response({})
+
+    @property
+    def phases(self) -> list[str]:
+        """The phases told so far, without repetition."""
+        return [phase for phase, _ in itertools.groupby(status["phase"] for status in self.statuses)]
+
+
+@asynccontextmanager
+async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> AsyncIterator[Context]:
+    """A node's tools, connected with these two."""
+    server = grpc.aio.server()
+    cri_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
+    cri_grpc.add_ImageServiceServicer_to_server(runtime, server)
+    server.add_insecure_port(f"unix://{folder}/cri.sock")
+    await server.start()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    configuration = Configuration()
+    configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    client = ApiClient(configuration)
+    channel = Runtime(f"unix://{folder}/cri.sock")
+    objects = Objects(client)
+    try:
+        async with aiohttp.ClientSession() as session, EventRecorder(client, "kubelet") as recorder:
+            yield Context(
+                node_name="node-1",
+                node_ip="10.244.1.1",
+                allocatable={"cpu": "4", "memory": "8Gi", "pods": "110"},
+                pod_logs=folder / "logs",
+                api_server=("127.0.0.1", "6443"),
+                client=client,
+                runtime=channel,
+                recorder=recorder,
+                objects=objects,
+                volumes=Volumes(folder / "pods", objects),
+                actions=Actions(channel, session, str),
+                dial=str,
+                settings=Settings(),
+                restarts=Backoff(10, 300),
+                pulls=Backoff(10, 300),
+                limits_note="",
+            )
+    finally:
+        await channel.close()
+        await client.close()
+        await runner.cleanup()
+        await server.stop(0)

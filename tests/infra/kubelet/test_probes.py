@@ -1,0 +1,132 @@
+"""Probes: thresholds, order, and what is done about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from k8sext.infra.kubelet.probes import Prober
+from tests.infra.kubelet.building import container, running
+
+Json = dict[str, Any]
+EVERY = {"periodSeconds": 0.01, "failureThreshold": 3}
+
+
+class Watched:
+    """A container whose health the test decides."""
+
+    def __init__(self) -> None:
+        self.healthy = True
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.prober = Prober(
+            self.ask, lambda: None, lambda kind, _, output: self.complaints.append(f"{kind}: {output}")
+        )
+
+    async def ask(self, _: Json, __: Any, probe: Json) -> tuple[bool, str]:
+        self.asked.append(probe["name"])
+        return self.healthy, "ill"
+
+    def watch(self, *kinds: str, known: Json | None = None, **probe: Any) -> None:
+        probes = {f"{kind}Probe": EVERY | probe | {"name": kind} for kind in kinds}
+        spec = container("main", **probes)
+        self.prober.watch(spec, running(spec), known or {})
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def main() -> AsyncIterator[Watched]:
+    watched = Watched()
+    yield watched
+    watched.prober.forget_all_but(set())
+
+
+async def test_without_probes_a_running_container_is_started_and_ready(main: Watched) -> None:
+    main.watch()
+    assert main.prober.started("main-0")
+    assert main.prober.ready("main-0")
+
+
+async def test_nothing_is_known_of_a_run_that_is_not_watched(main: Watched) -> None:
+    assert not main.prober.ready("other")
+    assert main.prober.failure("other") == ""
+
+
+async def test_readiness_comes_and_goes(main: Watched) -> None:
+    main.watch("readiness")
+    assert not main.prober.ready("main-0")
+    await main.until(lambda: main.prober.ready("main-0"))
+    main.healthy = False
+    await main.until(lambda: not main.prober.ready("main-0"))
+    assert len(main.complaints) >= 3
+    assert main.complaints[0] == "readiness: ill"
+    main.healthy = True
+    await main.until(lambda: main.prober.ready("main-0"))
+    assert main.prober.failure("main-0") == ""
+
+
+async def test_success_may_be_wanted_several_times(main: Watched) -> None:
+    main.watch("readiness", successThreshold=4)
+    await main.until(lambda: main.prober.ready("main-0"))
+    assert len(main.asked) >= 4
+
+
+async def test_liveness_forgives_until_its_threshold(main: Watched) -> None:
+    main.watch("liveness", failureThreshold=3)
+    await main.until(lambda: main.asked)
+    main.healthy = False
+    await main.until(lambda: main.prober.failure("main-0"))
+    assert main.prober.failure("main-0") == "liveness"
+    assert len(main.complaints) == 3
+
+
+async def test_nothing_else_is_asked_before_the_start(main: Watched) -> None:
+    main.healthy = False
+    main.watch("startup", "readiness", "liveness", failureThreshold=1000)
+    await main.until(lambda: len(main.asked) > 5)
+    assert set(main.asked) == {"startup"}
+    assert not main.prober.started("main-0")
+    main.healthy = True
+    await main.until(lambda: main.prober.ready("main-0") and "liveness" in main.asked)
+    begun = main.asked.index("readiness")
+    assert "startup" not in main.asked[begun:]
+
+
+async def test_what_never_starts_is_dead(main: Watched) -> None:
+    main.healthy = False
+    main.watch("startup", "liveness")
+    await main.until(lambda: main.prober.failure("main-0"))
+    assert main.prober.failure("main-0") == "startup"
+    assert "liveness" not in main.asked
+
+
+async def test_a_new_kubelet_trusts_what_the_last_one_found_of_the_same_run(main: Watched) -> None:
+    main.watch(
+        "startup",
+        "readiness",
+        known={"containerID": "test://main-0", "started": True, "ready": True},
+        initialDelaySeconds=0,
+    )
+    assert main.prober.ready("main-0")
+    other = Watched()
+    other.watch("startup", "readiness", known={"containerID": "test://earlier", "started": True, "ready": True})
+    assert not other.prober.started("main-0")
+    other.prober.forget_all_but(set())
+
+
+async def test_a_run_that_is_forgotten_is_asked_no_more(main: Watched) -> None:
+    main.watch("readiness")
+    await main.until(lambda: main.asked)
+    main.prober.forget_all_but(set())
+    await asyncio.sleep(0)
+    count = len(main.asked)
+    for _ in range(20):
+        await asyncio.sleep(0.002)
+    assert len(main.asked) == count

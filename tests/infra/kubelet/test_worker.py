@@ -1,0 +1,205 @@
+"""A pod's worker against a runtime in memory: the whole life of a pod, and death at every instruction of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8sext.infra.kubelet.admission import Rejection
+from k8sext.infra.kubelet.context import Context
+from k8sext.infra.kubelet.images import Images
+from k8sext.infra.kubelet.pods import PodWorker
+from tests.infra.kubelet.building import container, pod, sidecar
+from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, surroundings
+
+Json = dict[str, Any]
+MAIN, FIRST, PROXY = container("main"), container("first"), sidecar("proxy")
+
+
+class Stage:
+    """One pod, its worker, and the two it deals with."""
+
+    def __init__(self, context: Context, runtime: FakeRuntime, api: FakeApi) -> None:
+        self.context, self.runtime, self.api = context, runtime, api
+        self.worker: PodWorker
+        self.task: asyncio.Task[None]
+
+    def play(self, of: Json, rejection: Rejection | None = None) -> None:
+        """Start a worker, as a kubelet does that sees this pod."""
+        of = of | {"spec": of["spec"] | {"enableServiceLinks": False}}
+        self.worker = PodWorker(self.context, "fake", Images(self.context), of, rejection)
+        self.task = asyncio.create_task(self.worker.run())
+
+    async def die(self) -> None:
+        """The kubelet is gone, without a chance to tidy up."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def until(self, condition: Callable[[], object], within: float = 10) -> None:
+        async with asyncio.timeout(within):
+            while not condition():
+                if self.task.done() and not self.task.cancelled() and self.task.exception():
+                    raise self.task.exception()  # type: ignore[misc]
+                await asyncio.sleep(0.01)
+
+    def delete(self) -> None:
+        metadata = self.worker.pod["metadata"] | {
+            "deletionTimestamp": "2026-11-22T18:00:00Z",
+            "deletionGracePeriodSeconds": 5,
+        }
+        self.worker.update(self.worker.pod | {"metadata": metadata})
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    runtime, api = FakeRuntime(), FakeApi()
+    async with surroundings(tmp_path, runtime, api) as context:
+        found = Stage(context, runtime, api)
+        yield found
+        await found.die()
+
+
+async def test_a_pod_lives_from_sandbox_to_deletion(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    assert stage.runtime.calls == ["RunPodSandbox", "CreateContainer", "StartContainer"]
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted == ["/api/v1/namespaces/shop/pods/web"])
+    assert stage.runtime.calls[3:] == ["StopContainer", "StopPodSandbox", "StopPodSandbox", "RemovePodSandbox"]
+    assert stage.api.phases == ["Pending", "Running", "Failed"]
+    stage.worker.gone()
+    await asyncio.wait_for(stage.task, 5)
+    assert [reason for reason, _ in stage.api.events] == ["Pulled", "Created", "Started", "Killing"]
+
+
+@pytest.mark.parametrize("deadly", range(1, 8))
+async def test_death_after_any_call_while_starting_loses_and_doubles_nothing(stage: Stage, deadly: int) -> None:
+    of = pod(MAIN, init=(FIRST,))
+    count = 0
+
+    def kill(name: str) -> None:
+        nonlocal count
+        count += 1
+        if name == "StartContainer" and stage.runtime.running() == ["first"]:
+            stage.runtime.end("first")
+        if count == deadly:
+            stage.task.cancel()
+
+    stage.runtime.hook = kill
+    stage.play(of)
+    stage.worker.wake()
+    await stage.until(lambda: stage.task.done() or stage.runtime.running() == ["main"] or waking(stage))
+    await stage.die()
+    stage.play(of)
+    await stage.until(lambda: stage.runtime.running() == ["main"] or waking(stage))
+    await stage.until(lambda: stage.api.phases[-1:] == ["Running"])
+    assert sorted(c.metadata.name for c in stage.runtime.containers.values()) == ["first", "main"]
+    assert len(stage.runtime.sandboxes) == 1
+
+
+def waking(stage: Stage) -> bool:
+    """What the watch of the runtime does: wake the worker now and then."""
+    stage.worker.wake()
+    return False
+
+
+@pytest.mark.parametrize("deadly", ["StopContainer", "StopPodSandbox", "RemovePodSandbox"])
+async def test_death_while_ending_still_lets_the_pod_go(stage: Stage, deadly: str) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    stage.runtime.hook = lambda name: stage.task.cancel() if name == deadly else None  # type: ignore[assignment, return-value]
+    stage.delete()
+    await stage.until(stage.task.done)
+    stage.runtime.hook = lambda _: None
+    stage.play(stage.worker.pod)
+    await stage.until(lambda: stage.api.deleted)
+    assert not stage.runtime.sandboxes
+    assert not stage.runtime.containers
+    assert stage.api.statuses[-1]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 143
+
+
+async def test_a_deletion_interrupts_whatever_is_under_way(stage: Stage) -> None:
+    slow = container("main", lifecycle={"postStart": {"sleep": {"seconds": 600}}})
+    stage.play(pod(slow))
+    await stage.until(lambda: stage.runtime.running() == ["main"])
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+
+
+async def test_a_crash_waits_and_says_so(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    for starts in (1, 2):  # the first crash is forgiven
+        await stage.until(lambda n=starts: stage.runtime.calls.count("StartContainer") == n)
+        stage.runtime.end("main", 1)
+        stage.worker.wake()
+    await stage.until(lambda: "BackOff" in [reason for reason, _ in stage.api.events])
+    await stage.until(lambda: "waiting" in stage.api.statuses[-1]["containerStatuses"][0]["state"])
+    status = stage.api.statuses[-1]["containerStatuses"][0]
+    assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert status["restartCount"] == 1
+
+
+async def test_sidecars_end_after_the_others(stage: Stage) -> None:
+    ended: list[str] = []
+    stage.play(pod(MAIN, init=(PROXY,)))
+    await stage.until(lambda: stage.runtime.running() == ["main", "proxy"])
+
+    def note(name: str) -> None:
+        if name == "StopContainer":
+            ended.append(",".join(stage.runtime.running()))
+
+    stage.runtime.hook = note
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+    assert ended == ["proxy", ""]
+
+
+async def test_a_missing_image_is_asked_for_and_then_waited_for(stage: Stage) -> None:
+    stage.play(pod(container("main", image="missing:1")))
+    await stage.until(
+        lambda: ("Failed", 'Failed to pull image "missing:1": no such image anywhere') in stage.api.events
+    )
+    waiting = [s["containerStatuses"][0]["state"]["waiting"]["reason"] for s in stage.api.statuses]
+    await stage.until(lambda: ("BackOff", 'Back-off pulling image "missing:1"') in stage.api.events)
+    assert waiting[0] == "ContainerCreating"
+    await stage.until(
+        lambda: stage.api.statuses[-1]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ImagePullBackOff"
+    )
+
+
+async def test_a_rejected_pod_fails_and_starts_nothing(stage: Stage) -> None:
+    stage.play(pod(MAIN), Rejection("OutOfcpu", "Node didn't have enough resource: cpu"))
+    await stage.until(lambda: stage.api.statuses)
+    assert (stage.api.statuses[0]["phase"], stage.api.statuses[0]["reason"]) == ("Failed", "OutOfcpu")
+    assert stage.runtime.calls == []
+
+
+async def test_the_loss_of_a_sandbox_starts_everything_again_in_a_new_one(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    stage.runtime.end("main", 137)
+    for sandbox in stage.runtime.sandboxes.values():
+        sandbox.state = 1
+    stage.worker.wake()
+    await stage.until(lambda: stage.runtime.running() == ["main"])
+    assert len([s for s in stage.runtime.sandboxes.values() if s.state == 0]) == 1
+    await stage.until(lambda: stage.api.statuses[-1]["containerStatuses"][0]["restartCount"] == 1)
+
+
+async def test_a_volume_that_cannot_be_had_holds_the_pod_until_it_can(stage: Stage) -> None:
+    stage.play(
+        pod(
+            container("main", volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+            volumes=[{"name": "v", "configMap": {"name": "late"}}],
+        )
+    )
+    await stage.until(
+        lambda: any(reason == "FailedMount" and '"late" not found' in text for reason, text in stage.api.events)
+    )
+    assert stage.runtime.running() == []
+    stage.api.objects["/api/v1/namespaces/shop/configmaps/late"] = {"kind": "ConfigMap", "data": {"a": "b"}}
+    await stage.until(lambda: stage.runtime.running() == ["main"])

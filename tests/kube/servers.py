@@ -1,0 +1,85 @@
+"""Throwaway API servers that tests restart and whose history they take away, and waiting for what these come to."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from kubernetes.aio.client import ApiClient
+
+from k8sext.cluster import PrivateApiServer
+from k8sext.kube.request import ApiError, Unreachable, request
+
+
+async def until(condition: Callable[[], Any], within: float = 30) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.02)
+
+
+async def compact(server: PrivateApiServer) -> None:
+    """Let etcd forget every version but the present one, through its JSON gateway."""
+    pki = server.folder / "pki"
+    tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    tls.load_cert_chain(pki / "etcd.crt", pki / "etcd.key")
+    command = _process(server, "etcd").cmdline()
+    url = next(word.partition("=")[2] for word in command if word.startswith("--listen-client-urls"))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        async with session.post(f"{url}/v3/kv/range", json={"key": b64encode(b"x").decode()}) as answer:
+            revision = (await answer.json())["header"]["revision"]
+        async with session.post(f"{url}/v3/kv/compaction", json={"revision": revision, "physical": True}) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+_restarted: list[subprocess.Popen[bytes]] = []
+
+
+def restart_api_server(server: PrivateApiServer) -> None:
+    """Kill the API server and start it again with the same command line. Whoever does this calls `end_restarted` at the end."""
+    old = _process(server, "kube-apiserver")
+    command, cwd = old.cmdline(), old.cwd()
+    old.kill()
+    if old.pid in (ours := {process.pid: process for process in _restarted}):
+        ours[old.pid].wait()
+    with (server.folder / "kube-apiserver-again.log").open("w") as log:
+        _restarted.append(subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True))
+
+
+def end_restarted() -> None:
+    """Kill what `restart_api_server` started."""
+    while _restarted:
+        process = _restarted.pop()
+        process.kill()
+        process.wait()
+
+
+def _process(server: PrivateApiServer, name: str) -> psutil.Process:
+    found = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name() == name[:15]
+        and process.status() != psutil.STATUS_ZOMBIE
+        and str(server.folder) in str(process.cmdline())
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+async def until_well(client: ApiClient) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            await request(client, "GET", "/api/v1/namespaces/default", timeout=2)
+            return
+        except (ApiError, Unreachable):
+            await asyncio.sleep(0.1)
+    pytest.fail("the API server did not come back")

@@ -1,0 +1,83 @@
+"""Our `!` inside a real kernel: interrupting it, killing it, and what a cell shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from tests.conftest import wait_for
+from tests.notebook.test_shell import PID, running
+
+INSTALL = "from k8sext.notebook.shell import Shell; Shell(get_ipython()).install()"
+
+
+class Cells:
+    """A kernel and its cells."""
+
+    def __init__(self) -> None:
+        self.manager, self.client = start_new_kernel()
+        self.run(INSTALL)
+
+    def run(self, code: str, after_first_output: Any = None) -> list[tuple[str, str]]:
+        """Run a cell and return what it showed, as (stream or error name, text)."""
+        shown: list[tuple[str, str]] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                shown.append((content["name"], content["text"]))
+                if after_first_output and len(shown) == 1:
+                    after_first_output()
+            elif message["msg_type"] == "error":
+                shown.append((content["ename"], "\n".join(content["traceback"])))
+
+        self.client.execute_interactive(code, output_hook=hook, timeout=60)
+        return shown
+
+
+@pytest.fixture
+def cells() -> Iterator[Cells]:
+    cells = Cells()
+    yield cells
+    cells.client.stop_channels()
+    cells.manager.shutdown_kernel(now=True)
+
+
+def test_a_failing_command_shows_its_message_and_one_line(cells):
+    shown = cells.run("!echo no such pod >&2; exit 3")
+    assert shown == [
+        ("stdout", "no such pod\n"),
+        ("CommandFailed", "CommandFailed: exit code 3 from: echo no such pod >&2; exit 3"),
+    ]
+
+
+def test_names_of_the_notebook_are_filled_in(cells):
+    shown = cells.run("port = 8001\n!echo {port}\nx = !echo {port}\nprint(x)")
+    assert "".join(text for _, text in shown) == "8001\n['8001']\n"
+
+
+def test_interrupting_a_cell_stops_its_command_and_leaves_the_kernel_usable(cells):
+    shown = cells.run(f"!echo started; exec sleep {PID}311", after_first_output=cells.manager.interrupt_kernel)
+    assert shown[-1][0] == "KeyboardInterrupt"
+    assert not running(f"sleep {PID}311")
+    assert cells.run("!echo still here") == [("stdout", "still here\n")]
+
+
+def test_a_background_command_never_shows_up_in_a_later_cell(cells):
+    cells.run("!echo ready; while sleep 0.01; do echo stray; done &")
+    assert cells.run("!sleep 0.3; echo clean") == [("stdout", "clean\n")]
+
+
+def test_background_commands_end_with_a_kernel_that_shuts_down(cells):
+    cells.run(f"!echo ready; exec sleep {PID}312 &")
+    cells.client.shutdown()
+    wait_for(lambda: not running(f"sleep {PID}312"))
+
+
+def test_background_commands_end_with_a_kernel_that_is_killed(cells):
+    cells.run(f"!echo ready; sleep {PID}313 | exec sleep {PID}314 &")
+    cells.manager.shutdown_kernel(now=True)
+    wait_for(lambda: not running(f"sleep {PID}313") and not running(f"sleep {PID}314"))
