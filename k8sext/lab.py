@@ -82,6 +82,9 @@ def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[st
         f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}",
         # Ctrl-C ends it at once, without a question that a learner may not see.
         "--ServerApp.answer_yes=True",
+        # No question about news and updates stands before the first notebook.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if port:
         options.append(f"--ServerApp.port={port}")

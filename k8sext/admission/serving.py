@@ -7,7 +7,6 @@ of the process takes the registration away; after a kill the next `serve` of thi
 from __future__ import annotations
 
 import asyncio
-import atexit
 import datetime
 import logging
 import os
@@ -93,7 +92,6 @@ class Serving:
         if self._stopped:
             return
         self._stopped = True
-        atexit.unregister(self.stop)
         try:
             self._run(self._end())
         finally:
@@ -118,7 +116,8 @@ class Serving:
         except BaseException:
             self.stop()
             raise
-        atexit.register(self.stop)
+        # The module atexit comes too late: by then Python has ended the helper threads that the client needs.
+        threading._register_atexit(self.stop)  # pyright: ignore[reportAttributeAccessIssue]
 
     async def _begin(self) -> None:
         await self._server.start()

@@ -42,6 +42,11 @@ class Cache:
         """Read a pod's JSON, with the labels of its namespace. Raises ValueError when it cannot be read."""
         return read_pod(item, self._namespaces.get(item["metadata"].get("namespace", "default"), NO_LABELS))
 
+    def fresh(self, pod: Pod) -> Pod:
+        """Return the pod, read again if the labels of its namespace have changed since."""
+        known = self._namespaces.get(pod.namespace, NO_LABELS)
+        return pod if pod.namespace_labels is known else self.read(pod.item)
+
     def set_node(self, item: Json) -> None:
         """A node came or changed."""
         name = item["metadata"]["name"]
@@ -59,11 +64,17 @@ class Cache:
             self._homeless[name] = node.pods
             self.epoch += 1
 
-    def set_pod(self, pod: Pod) -> None:
-        """A pod that is bound came or changed: what we assumed of it is now known."""
+    def set_pod(self, pod: Pod) -> bool:
+        """A pod that is bound came or changed: what we assumed of it is now known. Returns whether that changes any count."""
         self._assumed.discard(pod.key)
+        node = self.nodes.get(pod.node_name)
+        before = node.pods.get(pod.key) if node else None
+        if node and before and before.sort == pod.sort and before.terminating == pod.terminating:
+            node.replace(pod)
+            return False
         self._remove(pod.key)
         self._add(pod, pod.node_name)
+        return True
 
     def remove_pod(self, key: str) -> None:
         """A pod is gone."""

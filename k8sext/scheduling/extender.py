@@ -75,6 +75,7 @@ async def _question(request: web.Request) -> tuple[Json, list[str]]:
             names = [node["metadata"]["name"] for node in question["nodes"]["items"]]
         return question["pod"], names
     except (ValueError, LookupError, TypeError) as error:
+        import sys; print("BAD", repr(error), (await request.text())[:300], file=sys.stderr)
         raise web.HTTPBadRequest(text="this is no question of a scheduler") from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,7 @@ class Scheduler:
 
     def _schedule(self, waiting: Waiting, tasks: asyncio.TaskGroup) -> None:
         """Find a node for one pod and write down the outcome in a task of its own, which frees the slot."""
-        pod = waiting.pod
+        pod = waiting.pod = self.cache.fresh(waiting.pod)
         if refusal := beyond(pod):
             tasks.create_task(self._in_slot(self._park(waiting, refusal, frozenset())))
             return
@@ -98,7 +98,7 @@ class Scheduler:
             self.cache.assume(pod, decision.node)
             tasks.create_task(self._in_slot(self._bind(waiting, decision.node, explanation)))
 
-    async def _in_slot(self, work: asyncio.coroutines.Coroutine[None, None, None]) -> None:
+    async def _in_slot(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
         except (ApiError, Unreachable) as error:
@@ -132,12 +132,12 @@ class Scheduler:
         """A binding failed, or its answer was lost. The pod stays assumed until the API server has said what is true."""
         log.warning("%s: binding %s to %s: %s", self.name, waiting.pod.key, node, error)
         item = await self._binder.truth(waiting.pod)
-        if item and item["spec"].get("nodeName"):
-            if item["spec"]["nodeName"] == node:
-                self._bound(waiting, node)
-            elif not self.cache.is_placed(waiting.pod.key) or self.queue.holds(waiting):
-                self.cache.set_pod(self.cache.read(slim(item)))
-                self.queue.done(waiting)
+        if item and item["spec"].get("nodeName") == node:
+            self._bound(waiting, node)
+            return
+        if item and item["spec"].get("nodeName"):  # somebody else was faster
+            self.cache.set_pod(self.cache.read(slim(item)))
+            self.queue.done(waiting)
             return
         self.figures.attempted("error")
         if item is None or "deletionTimestamp" in item["metadata"]:
@@ -181,9 +181,9 @@ class Scheduler:
             if placed:
                 self.queue.wake(Change.POD_GONE)
         elif pod.node_name:
-            self.cache.set_pod(pod)
             self.queue.remove(pod.key)
-            self.queue.wake(Change.POD_CAME)
+            if self.cache.set_pod(pod):
+                self.queue.wake(Change.POD_CAME)
         elif item["spec"].get("schedulerName") == self.name and not pod.terminating:
             if not self.cache.is_placed(pod.key):
                 self.queue.put(pod)

@@ -110,6 +110,12 @@ class Node:
             self.mentioning[pod.key] = pod
         self._count(pod, 1)
 
+    def replace(self, pod: Pod) -> None:
+        """Take over a new version of a pod that demands the same."""
+        self.pods[pod.key] = pod
+        if pod.key in self.mentioning:
+            self.mentioning[pod.key] = pod
+
     def remove(self, key: str) -> None:
         """Count a pod out."""
         pod = self.pods.pop(key)

@@ -243,23 +243,20 @@ FIELDS = (
 )
 
 
-@validating("weatherreports.k8s.packt.com", name="always")
-def always(_object: Json, _request: AdmissionRequest) -> None:
-    pass
-
-
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(range(len(ALL))), ANYTHING, st.sampled_from(FIELDS), ANYTHING)
 def test_whatever_arrives_is_answered_or_refused_but_never_crashes(
     which: int, whole: Any, field: str, value: Any
 ) -> None:
     webhook, review = ALL[which]
-    others: dict[str, Webhook] = {"validating": always, "mutating": mutating("pods")(always.function)}
-    harmless = others.get(str(webhook.kind), webhook)
+    if webhook.kind in ("validating", "mutating"):
+        webhook = (validating if webhook.kind == "validating" else mutating)("pods", name="nothing")(
+            lambda _object, _request: None
+        )
     part = "request" if "request" in review else "spec"
     for body in (whole, review | {part: whole}, review | {part: review[part] | {field: value}}):
         try:
-            found = asyncio.run(answer(harmless, body))
+            found = asyncio.run(answer(webhook, body))
         except BadReview as error:
             assert str(error)
         else:

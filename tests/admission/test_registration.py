@@ -278,7 +278,7 @@ def test_a_process_that_ends_in_order_leaves_nothing_and_one_that_lives_is_not_p
     def closed(_report: Json, _request: AdmissionRequest) -> None:
         pass
 
-    with pytest.raises(RegistrationError, match="is registered already by .* stop that one first"):
+    with pytest.raises(RegistrationError, match=r"is registered already by .* stop that one first"):
         serve(closed)
     assert "closed.k8s.packt.com" in lesson.registered()
     process.communicate("\n", timeout=20)
@@ -288,7 +288,7 @@ def test_a_process_that_ends_in_order_leaves_nothing_and_one_that_lives_is_not_p
 def test_what_the_api_server_refuses_is_said_and_nothing_stays_registered(lesson: Lesson) -> None:
     good, _ = watcher(lesson, REPORTS, name="good")
     bad, _ = watcher(lesson, REPORTS, name="bad", match_conditions={"broken": "object.spec.days >"})
-    with pytest.raises(RegistrationError, match="refuses the webhook bad.k8s.packt.com"):
+    with pytest.raises(RegistrationError, match=r"refuses the webhook bad.k8s.packt.com"):
         serve(good, bad)
     assert not [name for name in lesson.registered() if name.startswith(("good", "bad"))]
 

@@ -41,11 +41,16 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
     root = Path(__file__).parents[2]
     for part in ("notebooks", "manifests"):
         shutil.copytree(root / part, workbook / part)
+    # All cells in the page, not only those in view: what is not there cannot be looked at.
+    settings = workbook / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}')
     command = [sys.executable, "-m", "k8sext", "lab", str(workbook / "notebooks"), "--no-browser", "--name", "browser"]
     environment = {
         **os.environ,
         "JUPYTER_CONFIG_DIR": str(workbook / "config"),
         "JUPYTER_DATA_DIR": str(workbook / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(workbook / "settings"),
     }
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert server.stdout is not None

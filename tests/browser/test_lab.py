@@ -20,13 +20,14 @@ def test_the_lab_opens_on_the_first_notebook_and_all_its_cells_run(lab: str, pag
     expect(page.get_by_role("tab", name="00-start-here.ipynb").first).to_be_visible()
     count = code_cells("00-start-here")
 
-    page.get_by_role("menuitem", name="Kernel").click()
-    page.get_by_text("Restart Kernel and Clear Outputs of All Cells…").click()
-    page.get_by_role("button", name="Restart", exact=False).last.click()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    page.get_by_role("menuitem", name="Edit", exact=True).click()
+    page.get_by_text("Clear Outputs of All Cells", exact=True).click()
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    expect(last).to_have_text("[ ]:")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
 
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     expect(last).to_have_text(f"[{count}]:", timeout=180_000)
     output = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
     expect(output.locator('[data-mime-type="application/vnd.jupyter.error"]')).to_have_count(0)

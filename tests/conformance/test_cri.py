@@ -49,7 +49,15 @@ def test_the_conformance_cases_pass_that_ask_for_no_other_image(folder: Path) ->
     server = subprocess.Popen([python, "-m", "k8sext.infra.cri", "--listen", endpoint, "--root", str(folder / "root")])
     try:
         wait_for(folder / "cri.sock")
-        judge = [critest, "-runtime-endpoint", endpoint, "-test-images-file", str(images), "-websocket-exec", "-websocket-attach"]
+        judge = [
+            critest,
+            "-runtime-endpoint",
+            endpoint,
+            "-test-images-file",
+            str(images),
+            "-websocket-exec",
+            "-websocket-attach",
+        ]
         chosen = [r"-ginkgo.focus=\[Conformance\]", f"-ginkgo.skip={NOT_OF_PROCESS}", "-ginkgo.no-color"]
         done = subprocess.run([*judge, *chosen], cwd=folder, capture_output=True, text=True, check=False, timeout=600)
     finally:

@@ -27,7 +27,7 @@ def report(city: str = "Amsterdam", generation: int = 1, name: str = "ams", **st
 def pod(
     of: dict[str, Any], phase: str = "Running", attempt: int = 1, code: int = 0, ago: float = 0, said: str = ""
 ) -> Any:
-    made = collector_pod(of, attempt)
+    made: Any = collector_pod(of, attempt)
     made["metadata"]["uid"] = f"uid of {made['metadata']['name']}"
     made["status"] = {"phase": phase}
     if phase in ("Succeeded", "Failed"):
@@ -167,7 +167,8 @@ PODS = st.lists(
 def test_whatever_there_is_at_most_one_pod_is_made_and_never_one_that_is_there(
     pods: Any, generation: int, has_report: bool, observed: int
 ) -> None:
-    asked = report(generation=generation, observedGeneration=observed, **({"report": [DAY]} if has_report else {}))
+    status: Any = {"observedGeneration": observed} | ({"report": [DAY]} if has_report else {})
+    asked = report(generation=generation, **status)
     there = {}
     for phase, attempt, made_for, going, code in pods:
         found = pod(report(generation=made_for), phase, attempt, code, ago=100)

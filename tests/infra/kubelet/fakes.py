@@ -132,6 +132,11 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         ]
         return cri.ListContainersResponse(containers=items)
 
+    async def ReopenContainerLog(self, request: Any, context: Any) -> Any:
+        Path(self.containers[request.container_id].log_path).write_text("")
+        self._called("ReopenContainerLog")
+        return cri.ReopenContainerLogResponse()
+
     async def ExecSync(self, request: Any, context: Any) -> Any:
         return cri.ExecSyncResponse(exit_code=self.exec_exit_code, stdout=b"said")
 

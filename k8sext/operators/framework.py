@@ -1,0 +1,91 @@
+"""The weather operator in a framework, kopf: `kopf run -m k8sext.operators.framework --namespace NAME`.
+
+The decision and the deeds are the same as in `controller`; kopf brings the watching, the queueing and the retrying. `controller` shows
+what that is; this file shows how little is left when somebody else has written it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import kopf
+
+from k8sext.kube.connect import ConnectError, from_kubeconfig, in_cluster
+from k8sext.kube.request import ApiError, Unreachable
+from k8sext.operators.pods import MANAGED_BY, owner_uid, slim
+from k8sext.operators.reconcile import reconcile
+from k8sext.resources import GROUP, NAMES, VERSION
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+Index = kopf.Index[str, Any]
+REPORTS = (GROUP, VERSION, NAMES.plural)
+
+
+@kopf.on.startup()
+async def connect(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Open the client that `reconcile` uses, with the credentials kopf itself finds."""
+    settings.posting.enabled = False
+    settings.batching.worker_limit = 16
+    kubeconfig = os.environ.get("KUBECONFIG")
+    try:
+        memo.client = await (from_kubeconfig(kubeconfig) if kubeconfig else in_cluster())
+    except ConnectError as error:
+        raise kopf.PermanentError(str(error)) from error
+
+
+@kopf.on.cleanup()
+async def disconnect(memo: kopf.Memo, **_: Any) -> None:
+    """Close the client."""
+    await memo.client.close()
+
+
+@kopf.index("v1", "pods", labels=MANAGED_BY)
+def pods(body: kopf.Body, **_: Any) -> dict[str, Any]:
+    """The pods of each report, found by its uid."""
+    return {uid: slim(_plain(body)) for uid in owner_uid(_plain(body))}
+
+
+@kopf.index(*REPORTS)
+def reports(uid: str, body: kopf.Body, **_: Any) -> dict[str, Any]:
+    """The reports themselves, for the handler of pods."""
+    return {uid: _plain(body)}
+
+
+@kopf.on.event(*REPORTS)
+async def follow_report(type: str | None, uid: str, memo: kopf.Memo, reports: Index, pods: Index, **_: Any) -> None:
+    """A report was seen, new or changed."""
+    if type != "DELETED":
+        await _settle(memo.client, uid, reports, pods)
+
+
+@kopf.on.event("v1", "pods", labels=MANAGED_BY)
+async def follow_pod(body: kopf.Body, memo: kopf.Memo, reports: Index, pods: Index, **_: Any) -> None:
+    """A pod of ours was seen, changed or gone: look at its report."""
+    for uid in owner_uid(_plain(body)):
+        await _settle(memo.client, uid, reports, pods)
+
+
+async def _settle(client: ApiClient, uid: str, reports: Index, pods: Index) -> None:
+    """Reconcile until there is nothing left to wait for. kopf keeps apart what concerns different objects."""
+    delay = 0.02
+    while found := list(reports.get(uid, [])):
+        report = found[-1]
+        if "deletionTimestamp" in report["metadata"]:
+            return
+        try:
+            decision = await reconcile(client, report, list(pods.get(uid, [])))
+        except (ApiError, Unreachable):
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 30)
+            continue
+        if decision.look_again_in is None:
+            return
+        await asyncio.sleep(decision.look_again_in)
+
+
+def _plain(body: kopf.Body) -> dict[str, Any]:
+    return dict(body)

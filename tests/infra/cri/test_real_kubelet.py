@@ -1,0 +1,170 @@
+"""The real kubelet drives this runtime: a static pod, without a control plane."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8sext.infra.cri.images import BUILT_IN
+
+KERNEL_FLAGS = (
+    "kernel/panic_on_oops",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+
+
+@pytest.fixture
+def kernel_flags() -> Iterator[None]:
+    """A kubelet sets a few flags of the kernel; put them back."""
+    before = {flag: Path("/proc/sys", flag).read_text() for flag in KERNEL_FLAGS}
+    yield
+    for flag, value in before.items():
+        Path("/proc/sys", flag).write_text(value)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="the real kubelet wants root")
+def test_the_real_kubelet_runs_a_pod_on_this_runtime(
+    folder: Path, start_server: Callable[..., Any], kernel_flags: None
+) -> None:
+    search = os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]])
+    kubelet = shutil.which("kubelet", path=search)
+    if kubelet is None:
+        pytest.skip("needs the real kubelet in KUBEBUILDER_ASSETS or on PATH")
+    server = start_server()
+    wait_for(server.socket.exists)
+    (folder / "static").mkdir()
+    (folder / "static" / "pod.json").write_text(json.dumps(pod()))
+    port = free_port()
+    (folder / "kubelet.json").write_text(json.dumps(configuration(folder, server.socket, port)))
+    command = [
+        kubelet,
+        "--config",
+        f"{folder}/kubelet.json",
+        "--root-dir",
+        f"{folder}/kubelet",
+        "--cert-dir",
+        f"{folder}/certificates",
+    ]
+    with (folder / "kubelet.log").open("wb") as log:
+        process = subprocess.Popen([*command, "--hostname-override", "judge"], stdout=log, stderr=log)
+    try:
+        status = wait_for(lambda: ready_status(port))
+        assert status["podIP"] == "10.244.0.2"
+        log_file = next((folder / "logs").glob("default_hello-judge_*/main/0.log"))
+        lines = [line.split(" ", 3)[3] for line in log_file.read_text().splitlines()]
+        assert lines == ["hello-judge", "10.244.0.2\thello-judge", "read-only", "127.244.0.2"]
+        assert ask(port, "/run/default/hello-judge/main?cmd=cat%20/data/file", method="POST") == b"kept\n"
+        (folder / "static" / "pod.json").unlink()
+        wait_for(lambda: any(server.root.glob("node/cri/containers/*/exit.json")))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        unmount(folder)
+
+
+def pod() -> dict[str, Any]:
+    asked = [
+        "hostname",
+        "tail -n 1 /etc/hosts",
+        "touch /x 2> /dev/null || echo read-only",
+        'echo "$K8SEXT_BIND_ADDRESS"',
+    ]
+    script = "; ".join([*asked, "echo kept > /data/file", "exec sleep 1000"])
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": BUILT_IN,
+        "command": ["sh", "-c", script],
+        "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "readinessProbe": {"exec": {"command": ["cat", "/data/file"]}, "periodSeconds": 1},
+        "securityContext": {**security, "readOnlyRootFilesystem": True},
+    }
+    spec = {
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "terminationGracePeriodSeconds": 1,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello", "namespace": "default"}, "spec": spec}
+
+
+def configuration(folder: Path, runtime: Path, port: int) -> dict[str, Any]:
+    """Return settings under which a kubelet runs without systemd, swap control and a control plane."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": f"unix://{runtime}",
+        "staticPodPath": f"{folder}/static",
+        "podLogsDir": f"{folder}/logs",
+        "fileCheckFrequency": "500ms",
+        "cgroupsPerQOS": False,
+        "enforceNodeAllocatable": [],
+        "failSwapOn": False,
+        "failCgroupV1": False,
+        "makeIPTablesUtilChains": False,
+        "localStorageCapacityIsolation": False,
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "address": "127.0.0.1",
+        "port": port,
+        "healthzPort": 0,
+    }
+
+
+def ready_status(port: int) -> dict[str, Any] | None:
+    for item in json.loads(ask(port, "/pods"))["items"] or []:
+        if any(container["ready"] for container in item["status"].get("containerStatuses", [])):
+            return item["status"]
+    return None
+
+
+def ask(port: int, path: str, method: str = "GET") -> bytes:
+    context = ssl._create_unverified_context()
+    request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method)
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        return answer.read()
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if found := look():
+                return found
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def unmount(folder: Path) -> None:
+    for line in Path("/proc/mounts").read_text().splitlines():
+        if line.split()[1].startswith(f"{folder}/"):
+            subprocess.run(["umount", line.split()[1]], check=False)
