@@ -127,7 +127,7 @@ class WebhookServer:
         webhook = self.webhooks.get(request.path)
         if webhook is None:
             return _refusal(404, f"no webhook answers at {request.path}; there are {', '.join(self.webhooks)}")
-        began, clock, call = time.time(), time.perf_counter(), uuid.uuid4().hex[:12]
+        began, clock, call = time.time(), time.perf_counter(), str(uuid.uuid4())
         try:
             found = await self._answer(request, webhook, call)
             body = json.dumps(found.body).encode()

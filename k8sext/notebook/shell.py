@@ -108,8 +108,12 @@ class Shell:
         with tempfile.TemporaryFile() as log:
             process = self.groups.start(["-c", command], log, subprocess.STDOUT)
             deadline = time.monotonic() + FIRST_LINE_WITHIN
-            while process.poll() is None and b"\n" not in _written(log) and time.monotonic() < deadline:
-                time.sleep(POLL)
+            try:
+                while process.poll() is None and b"\n" not in _written(log) and time.monotonic() < deadline:
+                    time.sleep(POLL)
+            except KeyboardInterrupt:
+                self.groups.interrupt(process, INTERRUPT_GRACE)
+                raise
             output = _written(log).decode(errors="replace").replace("\r\n", "\n")
         if process.poll():
             raise CommandFailed(command, process.returncode, output)

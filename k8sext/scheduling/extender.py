@@ -47,10 +47,11 @@ async def extender(
         return web.json_response([{"host": name, "score": max(0, min(HIGHEST, points.get(name, 0)))} for name in names])
 
     async def on_bind(request: web.Request) -> web.Response:
-        question = await request.json()
+        question = await _body(request)
         try:
-            assert bind is not None
-            await bind(question["podNamespace"], question["podName"], question["node"])
+            if bind is None:
+                raise RuntimeError("this extender does not bind")
+            await bind(question["podnamespace"], question["podname"], question["node"])
         except Exception as error:
             return web.json_response({"error": str(error) or type(error).__name__})
         return web.json_response({})
@@ -67,16 +68,23 @@ async def extender(
 
 
 async def _question(request: web.Request) -> tuple[Json, list[str]]:
-    """Read ExtenderArgs: names where nodeCacheCapable is set, whole nodes else. Answers 400 to what is neither."""
+    """Read ExtenderArgs: names where nodeCacheCapable is set, whole nodes else."""
+    question = await _body(request)
     try:
-        question = await request.json()
         names = question.get("nodenames")
         if names is None:
             names = [node["metadata"]["name"] for node in question["nodes"]["items"]]
         return question["pod"], names
-    except (ValueError, LookupError, TypeError) as error:
-        import sys; print("BAD", repr(error), (await request.text())[:300], file=sys.stderr)
+    except (LookupError, TypeError) as error:
         raise web.HTTPBadRequest(text="this is no question of a scheduler") from error
+
+
+async def _body(request: web.Request) -> Json:
+    """Read a JSON object. Versions of kube-scheduler differ in the case of its keys ("Pod", "pod"), which Go does not mind."""
+    try:
+        return {key.lower(): value for key, value in (await request.json()).items()}
+    except (ValueError, AttributeError) as error:
+        raise web.HTTPBadRequest(text="this is no JSON object") from error
 
 
 def configuration(kubeconfig: str, scheduler_name: str, url: str, **more: Any) -> Json:

@@ -74,11 +74,12 @@ def _process(server: PrivateApiServer, name: str) -> psutil.Process:
     return found[0]
 
 
-async def until_well(client: ApiClient) -> None:
+async def until_well(client: ApiClient, path: str = "/api/v1/namespaces/default") -> None:
+    """Wait until an API server that was restarted answers at a path."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            await request(client, "GET", "/api/v1/namespaces/default", timeout=2)
+            await request(client, "GET", path, timeout=2)
             return
         except (ApiError, Unreachable):
             await asyncio.sleep(0.1)

@@ -38,6 +38,10 @@ class Cells:
         return shown
 
 
+def interrupt(cells: Cells) -> None:
+    cells.manager.interrupt_kernel()
+
+
 @pytest.fixture
 def cells() -> Iterator[Cells]:
     cells = Cells()
@@ -64,6 +68,13 @@ def test_interrupting_a_cell_stops_its_command_and_leaves_the_kernel_usable(cell
     assert shown[-1][0] == "KeyboardInterrupt"
     assert not running(f"sleep {PID}311")
     assert cells.run("!echo still here") == [("stdout", "still here\n")]
+
+
+def test_interrupting_the_wait_for_a_first_line_stops_the_background_command(cells):
+    code = f"print('starting', flush=True)\n!exec sleep {PID}315 &"
+    shown = cells.run(code, after_first_output=lambda: (wait_for(lambda: running(f"sleep {PID}315")), interrupt(cells)))
+    assert shown[-1][0] == "KeyboardInterrupt"
+    assert not running(f"sleep {PID}315")
 
 
 def test_a_background_command_never_shows_up_in_a_later_cell(cells):

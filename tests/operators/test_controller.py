@@ -35,8 +35,8 @@ async def by_hand(cluster: Cluster, client: ApiClient, namespace: str) -> AsyncI
 async def by_kopf(cluster: Cluster, client: ApiClient, namespace: str) -> AsyncIterator[None]:
     command = [sys.executable, "-m", "kopf", "run", "-m", "k8sext.operators.framework", "--namespace", namespace]
     environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = await asyncio.create_subprocess_exec(*command, env=environment, **quiet)
+    silent = subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=silent, stderr=silent)
     try:
         yield
         assert process.returncode is None, "kopf ended on its own"

@@ -4,12 +4,14 @@ library only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from k8sext.infra.cri.shim.processes import start_time
 
@@ -29,16 +31,21 @@ def stop_all(root_dir: Path, socket_dir: Path) -> None:
 
 def stop(folders: Iterable[Path]) -> None:
     """Kill the containers and supervisors of the nodes whose runtime folders are given; return when they are gone."""
-    shims, inits = [], []
+    shims, inits, groups = [], [], []
     for folder in folders:
         shims += _recorded(folder / "shim.json", "pid")
         for file in folder.glob("containers/*/process.json"):
             inits += _recorded(file, "init")
+        for file in folder.glob("containers/*/spec.json"):
+            groups += _read(file).get("cgroups", [])
     _end(shims, signal.SIGTERM)
     _end(shims, signal.SIGKILL)
     _end(
         inits, signal.SIGTERM
     )  # had their supervisor been killed, the kernel would have told them; this is the second lock on the door
+    for group in groups:
+        with contextlib.suppress(OSError):
+            Path(group).parent.rmdir()
 
 
 def _end(processes: list[tuple[int, int]], number: signal.Signals) -> None:
@@ -68,8 +75,12 @@ def _runs(pid: int, started: int) -> bool:
 
 
 def _recorded(file: Path, key: str) -> list[tuple[int, int]]:
+    content = _read(file)
+    return [(content[key], content["started"])] if key in content else []
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        return json.loads(file.read_text())
     except (OSError, ValueError):
-        return []
-    return [(content[key], content["started"])]
+        return {}

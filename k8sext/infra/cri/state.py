@@ -1,10 +1,12 @@
-"""What the runtime knows: sandboxes and containers, in memory and as JSON files, so that a new server goes on where
-the old one was killed.
+"""What the runtime knows: sandboxes and containers, in memory and as JSON files.
 
-<folder>/sandboxes/<id>.json <folder>/containers/<id>/container.json what was asked for and how far it came (written
-by the server) <folder>/containers/<id>/spec.json what the supervisor is to run (written by the server)
-<folder>/containers/<id>/{process,exit}.json what runs, how it ended (written by the supervisor)
-<folder>/containers/<id>/work/ the container's working folder and HOME
+A new server goes on where the old one was killed.
+
+    sandboxes/<id>.json
+    containers/<id>/container.json          what was asked for and how far it came (written by the server)
+    containers/<id>/spec.json               what the supervisor is to run (written by the server)
+    containers/<id>/{process,exit}.json     what runs, how it ended (written by the supervisor)
+    containers/<id>/work/                   the container's working folder and HOME
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,15 @@ async def test_sigterm_leaves_containers_and_stop_all_ends_them(own: Any) -> Non
         await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
     ).status
     assert (status.state, status.exit_code) == (api.CONTAINER_EXITED, 137)
+
+
+async def test_a_supervisor_whose_folder_was_removed_by_hand_ends_with_its_containers(own: Any) -> None:
+    await own.shell("echo $$; exec sleep 4323")
+    await own.eventually(own.log)
+    container, shim = int(own.log()[0].split()[-1]), own.server.shim()
+    own.server.stop(signal.SIGKILL)
+    shutil.rmtree(own.server.root)
+    await own.eventually(lambda: not _runs(shim) and not _runs(container))
 
 
 async def test_stop_all_spares_a_process_that_has_only_the_number_of_an_old_one(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from k8sext.infra.cri import stop_all
 from k8sext.infra.cri.cgroups import NOT_ENFORCED, Cgroups
 from k8sext.infra.cri.proto import api_pb2 as api
 
@@ -20,7 +21,7 @@ async def limited(runtime: Any) -> Any:
     return runtime
 
 
-def resources(**limits: int) -> api.LinuxContainerConfig:
+def resources(**limits: Any) -> api.LinuxContainerConfig:
     return api.LinuxContainerConfig(resources=api.LinuxContainerResources(**limits))
 
 
@@ -57,6 +58,13 @@ async def test_a_removed_container_leaves_no_cgroup(limited: Any) -> None:
     assert list(Path("/sys/fs/cgroup").glob(f"**/{group}"))
     await limited.calls.RemoveContainer(api.RemoveContainerRequest(container_id=container))
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{group}"))
+
+
+async def test_stop_all_leaves_no_cgroup(own: Any) -> None:
+    container = await own.run(["sleep", "1000"], linux=resources(memory_limit_in_bytes=64 << 20))
+    own.server.stop()
+    stop_all(own.server.root, own.server.folder)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/k8sext-{container[:24]}"))
 
 
 async def test_without_a_cgroup_limits_are_accepted_and_named_as_not_enforced(runtime: Any) -> None:

@@ -1,7 +1,7 @@
 """Hold the containers of a node: start, signal, kill, log, attach; remember how they ended."""
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH105, PTH123
+# ruff: noqa: PTH105, PTH110, PTH123
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from k8sext.infra.cri.shim.logs import CriLog
 from k8sext.infra.cri.shim.stdio import Session, Stdio
 
 LARGEST_PACKET = 200_000
+LOOK_SECONDS = 5.0
 
 
 class Program:
@@ -54,11 +55,13 @@ class Supervisor:
         self.selector.register(wake_read, selectors.EVENT_READ, lambda: self._reap(wake_read))
 
     def serve(self) -> None:
-        """Serve until SIGTERM has come and the last container has ended."""
+        """Serve until SIGTERM has come, or the node's folder is gone, and the last container has ended."""
         while self._programs or not self._ending:
-            for key, _ in self.selector.select(timeout=1 if self._ending else None):
+            for key, _ in self.selector.select(timeout=1 if self._ending else LOOK_SECONDS):
                 key.data()
             self._finish_ended()
+            if not self._ending and not os.path.exists("shim.json"):  # somebody removed the whole cluster by hand
+                self._end()
 
     def _accept(self, listener: socket.socket) -> None:
         client, _ = listener.accept()

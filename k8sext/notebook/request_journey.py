@@ -1,0 +1,143 @@
+"""The journey of one request, to look at: as a picture with a text twin (`journey_picture`), and as a live view (`JourneyView`).
+
+The text twin leaves out what differs from run to run: numbers of versions and milliseconds stand in the picture only.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from k8sext.admission.audit import AuditLog
+from k8sext.admission.journey import STAGES, Journey, Stage, trace
+from k8sext.admission.server import Call
+from k8sext.notebook.picture import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Every state has a sign and a kind of border of its own: colour alone says nothing.
+LOOKS = {
+    "passed": ("✓", "#e3f1e3", "#2e6b34", "solid"),
+    "stopped": ("✗", "#f7dfdc", "#9c2b20", "solid"),
+    "not reached": ("·", "#f4f4f4", "#8a8a8a", "dotted"),
+    "not needed": ("–", "#ffffff", "#6b6b6b", "dashed"),
+}
+STEP = 0.25
+
+
+def journey_picture(journey: Journey) -> Picture:
+    """Draw one journey: six stages, how far the request came, how we know, and how long each stage took."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.4, 3.0), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlim=(-0.05, len(STAGES) * 2.0 - 0.1), ylim=(-0.1, 3.3))
+    axes.set_axis_off()
+    axes.set_title(f"{journey.request}: {journey.code} after {journey.milliseconds:.1f} ms", loc="left", fontsize=11)
+    for place, stage in enumerate(journey.stages):
+        _draw(axes, place * 2.0, stage)
+    where = f"stopped at {journey.stopped_at}" if journey.stopped_at else "reached etcd"
+    alt = f"The request {journey.request} {where}. The text after the figure tells what happened at each stage."
+    return Picture(figure, alt, text_twin(journey))
+
+
+def text_twin(journey: Journey) -> str:
+    """The journey in words, one line a stage."""
+    lines = [f"{journey.request} -> {journey.code}"]
+    for stage in journey.stages:
+        sign = LOOKS[stage.state][0]
+        evidence = re.sub(r"(resource version) \d+", r"\1 ...", " ".join(stage.evidence.split()))
+        lines.append(f"  {sign} {stage.name}: {stage.state}" + (f". {evidence}" if evidence else ""))
+    return "\n".join(lines)
+
+
+def _draw(axes: Axes, left: float, stage: Stage) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    sign, fill, edge, line = LOOKS[stage.state]
+    box = FancyBboxPatch(
+        (left, 2.2), 1.6, 0.8, boxstyle="round,pad=0,rounding_size=0.12", facecolor=fill, edgecolor=edge, linestyle=line
+    )
+    axes.add_patch(box)
+    axes.text(left + 0.8, 2.6, f"{sign} {stage.name}", ha="center", va="center", fontsize=9.5, color="#222222")
+    if stage.name != STAGES[-1]:
+        style = {"arrowstyle": "-|>", "color": "#44546a"}
+        axes.annotate("", xy=(left + 2.0, 2.6), xytext=(left + 1.6, 2.6), arrowprops=style)
+    took = f"{stage.milliseconds:.1f} ms" if stage.milliseconds is not None else stage.state
+    axes.text(left + 0.8, 2.1, took, ha="center", va="top", fontsize=8.5, fontweight="bold", color=edge)
+    told = textwrap.shorten(stage.evidence, 140, placeholder=" ...")
+    axes.text(left, 1.72, textwrap.fill(told, 25), ha="left", va="top", fontsize=7.5, color="#333333")
+
+
+class JourneyView(ipywidgets.HTML):
+    """The last request, live: its stages light up one after another. Close it with `close()`.
+
+    It reads the audit log with a position of its own. `calls` returns the calls that the webhooks have seen; `wanted` chooses the
+    requests that are worth showing.
+    """
+
+    def __init__(
+        self,
+        log: AuditLog,
+        calls: Callable[[], Sequence[Call]],
+        wanted: Callable[[dict[str, Any]], bool],
+        step: float = STEP,
+    ) -> None:
+        super().__init__(value="<p>Waiting for a request ...</p>")
+        self._log, self._calls, self._wanted, self._step = log, calls, wanted, step
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="journey view", daemon=True)
+        log.refresh()
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return "JourneyView: the last request's way, live (run the notebook in JupyterLab to see it)"
+
+    def close(self) -> None:
+        """Stop following, and close the widget."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        super().close()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(0.1):
+            for event in self._log.refresh():
+                if self._wanted(event):
+                    self._show(trace(event, self._calls()))
+
+    def _show(self, journey: Journey) -> None:
+        """Light up stage after stage; nothing is shown that the evidence does not hold."""
+        for lit in range(1, len(STAGES) + 1):
+            self.value = _html(journey, lit)
+            if journey.stages[lit - 1].state == "stopped" or self._ended.wait(self._step):
+                break
+        self.value = _html(journey, len(STAGES))
+
+
+def _html(journey: Journey, lit: int) -> str:
+    cells = "".join(
+        _cell(stage if place < lit else Stage(stage.name, "not reached", ""))
+        for place, stage in enumerate(journey.stages)
+    )
+    head = (
+        f"{journey.request}: {journey.code} after {journey.milliseconds:.1f} ms"
+        if lit == len(STAGES)
+        else journey.request
+    )
+    return f'<p aria-live="polite"><b>{html.escape(head)}</b></p><ol style="display:flex;gap:6px;padding:0;list-style:none">{cells}</ol>'
+
+
+def _cell(stage: Stage) -> str:
+    sign, fill, edge, line = LOOKS[stage.state]
+    style = f"flex:1;background:{fill};color:#222;border:2px {line} {edge};border-radius:8px;padding:6px;font-size:12px;line-height:1.3"
+    took = f"<br><b>{stage.milliseconds:.1f} ms</b>" if stage.milliseconds is not None else ""
+    told = html.escape(textwrap.shorten(stage.evidence, 160, placeholder=" ..."))
+    return f'<li style="{style}"><b>{sign} {stage.name}</b><br>{stage.state}{took}<br>{told}</li>'
