@@ -154,7 +154,9 @@ def _wait_for_running(found: cluster.Cluster, count: int) -> None:
 
 
 def _running(found: cluster.Cluster) -> int:
-    return len(found.kubectl("get", "pods", "-l", "app=many", "--field-selector=status.phase=Running", "-o", "name").split())
+    return len(
+        found.kubectl("get", "pods", "-l", "app=many", "--field-selector=status.phase=Running", "-o", "name").split()
+    )
 
 
 def _node_memory(found: cluster.Cluster) -> float:

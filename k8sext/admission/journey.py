@@ -43,6 +43,8 @@ class Stage:
     milliseconds: float | None = None
     """What the API server measured, where it says so (from 500 ms on); else what our webhooks needed; None where none was called."""
     calls: list[Call] = field(default_factory=list)
+    at_most: float | None = None
+    """Milliseconds between the calls before and after it: a bound for a stage that nobody measures."""
 
 
 @dataclass
@@ -78,8 +80,19 @@ def trace(event: Json, calls: Sequence[Call]) -> Journey:
             if name == stopped:
                 state, evidence = "stopped", message
             stages.append(Stage(name, state, evidence, _milliseconds(name, event, mine), mine))
+    _bound(stages, seconds(event["stageTimestamp"]))
     took = seconds(event["stageTimestamp"]) - seconds(event["requestReceivedTimestamp"])
     return Journey(_described(event), event["auditID"], stages, code, message, took * 1000)
+
+
+def _bound(stages: list[Stage], end: float) -> None:
+    """The schema is checked between the last mutating and the first validating call, and what is left is etcd's."""
+    by_name = {stage.name: stage for stage in stages}
+    for name, before, after in (("schema", ("mutating",), "validating"), ("etcd", ("mutating", "validating"), "")):
+        ended = [call.began + call.seconds for stage in before for call in by_name[stage].calls]
+        begins = [call.began for call in by_name[after].calls] if after else [end]
+        if ended and begins and by_name[name].state in ("passed", "stopped"):
+            by_name[name].at_most = max(0.0, min(begins) - max(ended)) * 1000
 
 
 def _milliseconds(stage: str, event: Json, calls: Sequence[Call]) -> float | None:

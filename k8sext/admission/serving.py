@@ -11,6 +11,7 @@ import datetime
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,6 +29,20 @@ T = TypeVar("T")
 LIFETIME = datetime.timedelta(hours=24)
 """Of the server's certificate; a new one is shown when two thirds of it are over."""
 CALL_LIMIT = 40.0
+
+
+class _KeptLog(logging.Handler):
+    """Keeps what one thread logs. A notebook shows what a thread prints below whatever cell is running just then."""
+
+    def __init__(self, thread: int | None) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        self.texts: deque[str] = deque(maxlen=1000)
+        self._thread = thread
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.texts.append(self.format(record))
 
 
 class Serving:
@@ -48,11 +63,18 @@ class Serving:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="webhooks", daemon=True)
         self._thread.start()
+        self._log = _KeptLog(self._thread.ident)
+        logging.getLogger("k8sext.admission").addHandler(self._log)
 
     @property
     def calls(self) -> list[Call]:
         """The calls so far, oldest first."""
         return list(self._server.calls)
+
+    @property
+    def log(self) -> str:
+        """What the server logged so far: the traceback of each crash, under the number that the client was told."""
+        return "\n".join(self._log.texts)
 
     @property
     def address(self) -> str:
@@ -98,6 +120,7 @@ class Serving:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
             self._loop.close()
+            logging.getLogger("k8sext.admission").removeHandler(self._log)
 
     def __enter__(self) -> Self:
         return self

@@ -122,8 +122,11 @@ egressSelections:
 """
 
 
-def controller_manager(program: str, pki: Path, kubeconfig: Path, port: int) -> Component:
-    """The controllers of Kubernetes itself: Deployments, Jobs, garbage collection, node lifecycle and some thirty more."""
+def controller_manager(program: str, pki: Path, kubeconfig: Path, port: int, *, grace_period: int = 12) -> Component:
+    """The controllers of Kubernetes itself: Deployments, Jobs, garbage collection, node lifecycle and some thirty more.
+
+    grace_period is how many seconds a node may be silent before it is called NotReady.
+    """
     command = [
         program,
         f"--kubeconfig={kubeconfig}",
@@ -144,7 +147,7 @@ def controller_manager(program: str, pki: Path, kubeconfig: Path, port: int) -> 
         "--kube-api-qps=1000",
         "--kube-api-burst=2000",
         # Short for teaching (Kubernetes: 50s and 5s): a stopped node is NotReady within a quarter of a minute.
-        "--node-monitor-grace-period=12s",
+        f"--node-monitor-grace-period={grace_period}s",
         "--node-monitor-period=2s",
         "--profiling=false",
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from k8sext.cluster import components
 from k8sext.cluster.components import Component
+from k8sext.cluster.desired_nodes import light_count
 from k8sext.cluster.paths import Layout
 
 
@@ -27,6 +28,8 @@ def stages(layout: Layout, config: dict[str, Any]) -> list[list[Component]]:
         pki,
         pki / "controller-manager.kubeconfig",
         ports["kube-controller-manager"],
+        # A thousand light nodes on a small machine cannot all be heard in time: give them Kubernetes' own patience.
+        grace_period=50 if light_count(layout) else 12,
     )
     scheduler = components.scheduler(
         programs["kube-scheduler"], pki, pki / "scheduler.kubeconfig", ports["kube-scheduler"]

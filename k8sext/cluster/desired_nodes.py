@@ -18,6 +18,11 @@ def role_label(layout: Layout, name: str) -> str | None:
     return None
 
 
+def light_count(layout: Layout) -> int:
+    """How many nodes there should be that only register and hold leases."""
+    return read_json(layout.nodes_file).get("light", {}).get("count", 0)
+
+
 def wanted(layout: Layout) -> list[str]:
     """The names of the nodes that should be running."""
     return [entry["name"] for entry in read_json(layout.nodes_file).get("nodes", []) if entry["state"] == "running"]

@@ -21,7 +21,7 @@ from k8sext.cluster.components import SERVICE_ADDRESS, egress_selector
 from k8sext.cluster.control_plane import all_components
 from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.paths import Layout, read_json, write_json
-from k8sext.cluster.ports import choose, loopback_block
+from k8sext.cluster.ports import choose
 from k8sext.cluster.programs.progress import Progress
 from k8sext.infra import cri
 from k8sext.versions import KUBERNETES
@@ -88,7 +88,7 @@ def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nod
             "version": KUBERNETES,
             "server": server,
             "ports": ports,
-            "loopback": loopback_block(),
+            "loopback": earlier.get("loopback"),
             "programs": {name: str(path) for name, path in found.items()},
         },
     )

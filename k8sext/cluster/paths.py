@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,9 @@ class Layout:
 
     @property
     def sockets(self) -> Path:
-        """A folder with a short path: unix socket addresses end at 108 bytes."""
+        """A folder with a short path: unix socket addresses end at 108 bytes. Not in $TMPDIR, which may differ for `down`."""
         digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:10]
-        return Path(tempfile.gettempdir()) / f"k8sext-{os.getuid()}-{digest}"
+        return Path(f"/tmp/k8sext-{os.getuid()}-{digest}")
 
     def read_state(self) -> dict[str, Any]:
         """The supervisor's last word, {} where there is none."""
@@ -126,3 +126,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     aside.write_text(json.dumps(content, indent=1))
     aside.replace(path)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter. Raises ClusterError when somebody else made one of that name before."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ClusterError(
+            f"{folder} belongs to somebody else, and the cluster's sockets must not stand there: remove it."
+        )
+    folder.chmod(0o700)

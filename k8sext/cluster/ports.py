@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from k8sext.cluster.errors import ClusterError
 
+KUBELET_PORT = 10250
+
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on host:port now."""
@@ -55,9 +57,21 @@ def _check(port: int) -> None:
         )
 
 
-def loopback_block(kubelet_port: int = 10250) -> str:
-    """The first half of a free block of loopback addresses for a cluster's pods and nodes, as 127.244."""
-    for octet in (244, *range(243, 99, -1)):
-        if is_free(kubelet_port, f"127.{octet}.0.1"):
-            return f"127.{octet}"
+def reserve_loopback_block(wanted: str | None = None) -> tuple[str, socket.socket]:
+    """The first half of a block of loopback addresses for a cluster's pods and nodes, as 127.244, and the socket that reserves it.
+
+    The block is the caller's until the socket is closed: a cluster that is just starting again, or whose nodes are all stopped, keeps it.
+    wanted (of the last start) is taken if it is free. Raises ClusterError when 145 clusters run already.
+    """
+    octets = [f"127.{octet}" for octet in range(244, 99, -1)]
+    for block in [*([wanted] if wanted else []), *octets]:
+        reservation = socket.socket()
+        try:
+            reservation.bind((f"{block}.255.254", KUBELET_PORT))
+        except OSError:
+            reservation.close()
+            continue
+        if all(is_free(KUBELET_PORT, f"{block}.{node}.1") for node in range(3)):
+            return block, reservation
+        reservation.close()
     raise ClusterError("No block of loopback addresses is free: stop some clusters with `k8sext down --name NAME`.")

@@ -26,7 +26,8 @@ from k8sext.cluster.components import Component
 from k8sext.cluster.control_plane import all_components, stages
 from k8sext.cluster.desired_nodes import is_ready, role_label, wanted
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.paths import Layout, read_json, write_json
+from k8sext.cluster.paths import Layout, make_private, read_json, write_json
+from k8sext.cluster.ports import reserve_loopback_block
 
 LONGEST_PAUSE = 30.0
 START_LIMIT = 120.0
@@ -40,6 +41,8 @@ class Supervisor:
         self.layout = layout
         self.config = read_json(layout.config)
         self.stop = asyncio.Event()
+        # Held for the cluster's life: the address block of its pods, and the way to them.
+        self.held: list[Any] = []
         self.missing: set[str] = set()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.state: dict[str, Any] = {
@@ -56,10 +59,9 @@ class Supervisor:
     async def run(self) -> int:
         """The cluster's life, from the first program to the last. Returns the exit code."""
         self.save()
-        self.layout.sockets.mkdir(mode=0o700, exist_ok=True)
-        egress = await relay.serve(self.layout.sockets / "egress.sock", self.config["loopback"])
         keepers: list[asyncio.Task[None]] = []
         try:
+            await self.open_the_way_to_pods()
             async with asyncio.timeout(START_LIMIT):
                 for stage in stages(self.layout, self.config):
                     keepers += [asyncio.create_task(self.keep(component)) for component in stage]
@@ -85,10 +87,17 @@ class Supervisor:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.to_thread(self.stop_children)
-            egress.close()
             shutil.rmtree(self.layout.sockets, ignore_errors=True)
             self.report(phase="failed" if failed else "stopped")
         return 1 if failed else 0
+
+    async def open_the_way_to_pods(self) -> None:
+        """Choose the addresses behind the pods' own, and serve the relay that leads there."""
+        block, reservation = reserve_loopback_block(self.config["loopback"])
+        self.config["loopback"] = block
+        write_json(self.layout.config, self.config)
+        make_private(self.layout.sockets)
+        self.held = [reservation, await relay.serve(self.layout.sockets / "egress.sock", block)]
 
     async def first(self, *waits: Any, keepers: list[asyncio.Task[None]]) -> None:
         """Wait for all of waits, but no longer than until a keeper gives up or the cluster is to stop."""

@@ -6,6 +6,7 @@ The text twin leaves out what differs from run to run: numbers of versions and m
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import textwrap
 import threading
@@ -30,6 +31,7 @@ LOOKS = {
     "not needed": ("–", "#ffffff", "#6b6b6b", "dashed"),
 }
 STEP = 0.25
+_numbers = itertools.count(1)
 
 
 def journey_picture(journey: Journey) -> Picture:
@@ -70,10 +72,17 @@ def _draw(axes: Axes, left: float, stage: Stage) -> None:
     if stage.name != STAGES[-1]:
         style = {"arrowstyle": "-|>", "color": "#44546a"}
         axes.annotate("", xy=(left + 2.0, 2.6), xytext=(left + 1.6, 2.6), arrowprops=style)
-    took = f"{stage.milliseconds:.1f} ms" if stage.milliseconds is not None else stage.state
-    axes.text(left + 0.8, 2.1, took, ha="center", va="top", fontsize=8.5, fontweight="bold", color=edge)
+    axes.text(
+        left + 0.8, 2.1, _took(stage) or stage.state, ha="center", va="top", fontsize=8.5, fontweight="bold", color=edge
+    )
     told = textwrap.shorten(stage.evidence, 140, placeholder=" ...")
     axes.text(left, 1.72, textwrap.fill(told, 25), ha="left", va="top", fontsize=7.5, color="#333333")
+
+
+def _took(stage: Stage) -> str:
+    if stage.milliseconds is not None:
+        return f"{stage.milliseconds:.1f} ms"
+    return f"at most {stage.at_most:.1f} ms" if stage.at_most is not None else ""
 
 
 class JourneyView(ipywidgets.HTML):
@@ -90,7 +99,8 @@ class JourneyView(ipywidgets.HTML):
         wanted: Callable[[dict[str, Any]], bool],
         step: float = STEP,
     ) -> None:
-        super().__init__(value="<p>Waiting for a request ...</p>")
+        # A number of our own instead of a random one, so that an executed notebook is the same every time.
+        super().__init__(value="<p>Waiting for a request ...</p>", model_id=f"journey-view-{next(_numbers)}")
         self._log, self._calls, self._wanted, self._step = log, calls, wanted, step
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="journey view", daemon=True)
@@ -138,6 +148,6 @@ def _html(journey: Journey, lit: int) -> str:
 def _cell(stage: Stage) -> str:
     sign, fill, edge, line = LOOKS[stage.state]
     style = f"flex:1;background:{fill};color:#222;border:2px {line} {edge};border-radius:8px;padding:6px;font-size:12px;line-height:1.3"
-    took = f"<br><b>{stage.milliseconds:.1f} ms</b>" if stage.milliseconds is not None else ""
+    took = f"<br><b>{took}</b>" if (took := _took(stage)) else ""
     told = html.escape(textwrap.shorten(stage.evidence, 160, placeholder=" ..."))
     return f'<li style="{style}"><b>{sign} {stage.name}</b><br>{stage.state}{took}<br>{told}</li>'

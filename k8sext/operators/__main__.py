@@ -49,6 +49,7 @@ def arguments(words: list[str]) -> Namespace:
         default=LEASE_DURATION,
         help="seconds until another copy may take over [default: 15]",
     )
+    parser.add_argument("--no-events", action="store_true", help="write no events about reports")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING"))
     found = parser.parse_args(words)
     if found.workers < 1:
@@ -65,7 +66,7 @@ async def run(options: Namespace) -> None:
     namespace = "" if options.namespace == "*" else options.namespace or own_namespace()
     metrics = ControllerMetrics("weatherreport")
     async with connected(options) as client, EventRecorder(client, NAME, socket.gethostname()) as recorder:
-        controller = Controller(client, namespace, recorder=recorder, metrics=metrics)
+        controller = Controller(client, namespace, recorder=None if options.no_events else recorder, metrics=metrics)
 
         async def work() -> None:
             metrics.leads(NAME, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from k8sext.kube.informer import Change, Informer, running, without_managed_fields
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds after which we stop waiting for our own pod to show up, and decide by what we see."""
 
 
 class Controller:
@@ -49,6 +53,7 @@ class Controller:
         )
         self._client = client
         self._recorder = recorder
+        self._created: dict[str, tuple[str, float]] = {}
         self.reports.on_change(self._handle_report)
         self.pods.on_change(self._handle_pod)
 
@@ -108,9 +113,24 @@ class Controller:
         """Compare what is with what ought to be, and act. Returns what was decided, None if the report is gone."""
         report = self.reports.store.get(key)
         if report is None or "deletionTimestamp" in report["metadata"]:
+            self._created.pop(key, None)
             return None  # gone or going: the garbage collector takes the pods
+        if self._is_behind(key):
+            self.queue.add_after(key, PATIENCE)
+            return None
         pods = self.pods.store.by_index("owner", report["metadata"]["uid"])
-        return await reconcile(self._client, report, pods, self._recorder)
+        decision = await reconcile(self._client, report, pods, self._recorder)
+        if decision.create:
+            self._created[key] = (key_of(decision.create), time.monotonic())
+        return decision
+
+    def _is_behind(self, key: str) -> bool:
+        """Whether a pod we made has not shown up in our copy yet. To decide without it would mean to make it again, and be refused."""
+        pod, when = self._created.get(key, ("", 0.0))
+        if pod and pod not in self.pods.store and time.monotonic() < when + PATIENCE:
+            return True
+        self._created.pop(key, None)
+        return False
 
     def _handle_report(self, change: Change, report: Json) -> None:
         self.queue.add(key_of(report))
@@ -122,6 +142,8 @@ class Controller:
             return
         key = f"{pod['metadata']['namespace']}/{owner['name']}"
         report = self.reports.store.get(key)
+        if change == "DELETED":
+            self._created.pop(key, None)
         if change == "DELETED" and report and report["metadata"]["uid"] == owner["uid"]:
             self.queue.add_rate_limited(key)
         else:

@@ -29,7 +29,6 @@ REPORTS = (GROUP, VERSION, NAMES.plural)
 async def connect(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Open the client that `reconcile` uses, with the credentials kopf itself finds."""
     settings.posting.enabled = False
-    settings.batching.worker_limit = 16
     kubeconfig = os.environ.get("KUBECONFIG")
     try:
         memo.client = await (from_kubeconfig(kubeconfig) if kubeconfig else in_cluster())

@@ -7,6 +7,8 @@ costs a request for each pod. Source: KEP-1819; types of k8s.io/kube-scheduler/e
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -65,6 +67,22 @@ async def extender(
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def in_background(**functions: Any) -> str:
+    """Serve an extender in a thread until this process ends, and return its URL. For notebooks, whose own loop stands still at times."""
+    url: list[str] = []
+    serves = threading.Event()
+
+    async def serve() -> None:
+        async with extender(**functions) as address:
+            url.append(address)
+            serves.set()
+            await asyncio.Event().wait()
+
+    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True, name="extender").start()
+    serves.wait()
+    return url[0]
 
 
 async def _question(request: web.Request) -> tuple[Json, list[str]]:

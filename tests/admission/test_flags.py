@@ -104,6 +104,7 @@ def test_a_request_that_passes_lights_up_every_stage(school: School) -> None:
     assert evidence["etcd"].startswith("stored as resource version ")
     timed = [stage.name for stage in journey.stages if stage.milliseconds]
     assert timed == ["authentication", "authorisation", "mutating", "validating"]
+    assert all(stage.at_most is not None for stage in journey.stages if stage.name in ("schema", "etcd"))
     assert all(stage.milliseconds < journey.milliseconds for stage in journey.stages if stage.milliseconds)
 
 

@@ -106,6 +106,7 @@ async def test_a_crash_is_answered_with_a_number_that_leads_to_the_traceback_in_
     assert call.outcome == "crashed" and cause in call.detail
     record = next(record for record in caplog.records if call.call in record.getMessage())
     assert record.exc_info and cause in str(record.exc_info[1])
+    assert call.call in serving.log and cause in serving.log and "Traceback" in serving.log
     assert (await ask(client, serving))[0] == 200, "the server did not survive"
 
 

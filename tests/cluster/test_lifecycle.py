@@ -202,3 +202,14 @@ def test_bad_input_is_one_sentence_and_exit_code_1(arguments: list[str], sentenc
 
 def test_wrong_usage_is_exit_code_2() -> None:
     assert k8sext("upp", check=False).returncode == 2
+
+
+def test_a_socket_folder_made_by_somebody_else_is_refused(data: Path, tmp_path: Path) -> None:
+    where = layout("one", data)
+    where.sockets.symlink_to(tmp_path)
+    try:
+        with pytest.raises(ClusterError, match="belongs to somebody else"):
+            clusters.up("one", data)
+    finally:
+        where.sockets.unlink()
+    assert clusters.up("one", data).started_here

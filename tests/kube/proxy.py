@@ -27,7 +27,7 @@ class FaultyProxy:
         for name in ("client-certificate", "client-key"):
             (server.folder / f"proxy-{name}").write_text(_pem(config["users"][0]["user"][f"{name}-data"]))
         self._tls.load_cert_chain(server.folder / "proxy-client-certificate", server.folder / "proxy-client-key")
-        self._server = server.server
+        self.server = server.server
         self.fault: Callable[[web.Request, web.StreamResponse, bytes], Any] = passed
         self.watches: list[str] = []
         self.lists = 0
@@ -69,7 +69,7 @@ class FaultyProxy:
 
     async def _pass_on(self, request: web.Request, headers: dict[str, str], watch: bool) -> web.StreamResponse:
         async with self._session.request(
-            request.method, self._server + request.path_qs, headers=headers, data=await request.read()
+            request.method, self.server + request.path_qs, headers=headers, data=await request.read()
         ) as answer:
             if not watch or answer.status >= 300:
                 return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")

@@ -29,11 +29,10 @@ from k8sext.scheduling.extender import configuration, extender
 from k8sext.scheduling.finder import Finder
 from k8sext.scheduling.profiles import KUBE
 from tests.scheduling.building import HOSTNAME, REQUIRED, ZONE, Json, node, pod, taint
+from tests.scheduling.conftest import FLAGS
 
 pytestmark = pytest.mark.cluster
 
-# without controllers: nothing marks nodes as not ready, and pods need no service account
-FLAGS = ("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",)
 NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
 PROBES, WITHIN = 60, 30.0
 

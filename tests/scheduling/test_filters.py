@@ -198,8 +198,10 @@ def test_affinity_means_pods_of_the_same_namespace_unless_others_are_named_or_se
     cache = world(THREE, there, {"default": {}, "other": {"team": "b"}})
     assert feasible(cache, pod("p", affinity=near(term("web")))) == set()
     assert feasible(cache, pod("p", affinity=near(term("web", namespaces=["other"])))) == {"a1", "a2"}
-    by_label = {"namespaceSelector": {"matchLabels": {"team": "b"}}}
-    assert feasible(cache, pod("p", affinity=near(term("web", **by_label)))) == {"a1", "a2"}
+    assert feasible(cache, pod("p", affinity=near(term("web", namespaceSelector={"matchLabels": {"team": "b"}})))) == {
+        "a1",
+        "a2",
+    }
 
 
 def test_a_namespace_that_changes_its_labels_changes_what_affinity_finds() -> None:
@@ -235,10 +237,18 @@ def test_spreading_leaves_out_nodes_without_the_label() -> None:
 
 def test_zones_that_a_pod_cannot_use_do_not_count_unless_it_says_so() -> None:
     there = [pod("w1", "a1", labels={"app": "web"})]
-    only_a = {"labels": {"app": "web"}, "nodeSelector": {ZONE: "a"}}
-    assert feasible(world(THREE, there), pod("p", **only_a, topologySpreadConstraints=spread())) == {"a1", "a2"}
+    only_a = {ZONE: "a"}
+    assert feasible(
+        world(THREE, there), pod("p", labels={"app": "web"}, nodeSelector=only_a, topologySpreadConstraints=spread())
+    ) == {"a1", "a2"}
     ignoring = spread(nodeAffinityPolicy="Ignore")
-    assert feasible(world(THREE, there), pod("p", **only_a, topologySpreadConstraints=ignoring)) == set()
+    assert (
+        feasible(
+            world(THREE, there),
+            pod("p", labels={"app": "web"}, nodeSelector=only_a, topologySpreadConstraints=ignoring),
+        )
+        == set()
+    )
 
 
 def test_with_fewer_zones_than_min_domains_none_may_have_more_than_max_skew() -> None:

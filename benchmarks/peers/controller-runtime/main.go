@@ -100,13 +100,13 @@ func collector(report *unstructured.Unstructured, name string) *corev1.Pod {
 
 func main() {
 	log.SetLogger(zap.New())
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(kubeconfig string) error {
+func run(kubeconfig, namespace string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func run(kubeconfig string) error {
 	config.QPS = -1
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{"default": {}}},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
 		Client:  client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 	})
 	if err != nil {
