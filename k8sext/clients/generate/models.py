@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from k8sext.clients.kubectl import Json
 
 HEADER = '"""The types of this group. Written by `k8sext generate client`: generate again instead of changing it."""'
@@ -33,4 +35,5 @@ def write(definitions: Json) -> str:
         formatters=[Formatter.BUILTIN],
     )
     assert isinstance(text, str)
-    return text
+    # One name for reading and for writing; type checkers take neither for the parameter's name, as they would `alias`.
+    return re.sub(r'serialization_alias=("[^"]*")', r"validation_alias=\1, serialization_alias=\1", text)

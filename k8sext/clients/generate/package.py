@@ -104,8 +104,8 @@ def _resource(document: Document, resource: Resource, name: str, bases: list[str
     inherits = ", ".join(f"{base}[models.{name}]" for base in bases)
     description = types.definitions[name].get("description") or f"{resource.kind} objects."
     return [
-        f"\n{_constant(resource)} = Kind(models.{name}, {document.group!r}, {document.version!r}, {resource.kind!r}, "
-        f"{resource.plural!r}, namespaced={resource.namespaced})\n",
+        f'\n{_constant(resource)} = Kind(\n    models.{name}, "{document.group}", "{document.version}", "{resource.kind}", '
+        f'"{resource.plural}", namespaced={resource.namespaced}\n)\n',
         f"\nclass {_class(resource)}({inherits}):\n    {_docstring(description)}\n",
     ]
 
@@ -127,8 +127,7 @@ def _method(resource: Resource) -> str:
 
 
 def _class(resource: Resource) -> str:
-    parts = re.split(r"\W", resource.plural)
-    return "".join(part[:1].upper() + part[1:] for part in parts) + "Client"
+    return re.sub(r"\W", "_", resource.kind) + "Client"
 
 
 def _constant(resource: Resource) -> str:

@@ -23,6 +23,7 @@ ANYTHING: Json = {}
 FREE_FORM: Json = {"type": "object", "additionalProperties": True}
 INT_OR_STRING: Json = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 NUMBER_OR_STRING: Json = {"anyOf": [{"type": "integer"}, {"type": "number"}, {"type": "string"}]}
+TIME: Json = {"anyOf": [{"type": "string"}, {"type": "null"}]}  # the zero time is null, even where a time is required
 SCALARS = ("string", "integer", "number", "boolean")
 
 
@@ -91,12 +92,16 @@ class _Reader:
             return INT_OR_STRING
         if "oneOf" in schema or "anyOf" in schema:
             kinds = {choice.get("type") for choice in schema.get("oneOf", []) + schema.get("anyOf", [])}
-            return NUMBER_OR_STRING if kinds == {"string", "number"} else {"type": schema["type"]} if schema.get("type") in SCALARS else ANYTHING
+            if kinds == {"string", "number"}:
+                return NUMBER_OR_STRING
+            return {"type": schema["type"]} if schema.get("type") in SCALARS else ANYTHING
         kind = schema.get("type")
         if kind == "array":
             return {"type": "array", "items": self._type(schema.get("items", {}), path + "Item", way)}
         if kind == "object" or "properties" in schema:
             return self._object(schema, path, way)
+        if schema.get("format") == "date-time":
+            return TIME
         return {"type": kind} if kind in SCALARS else ANYTHING
 
     def _object(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:
