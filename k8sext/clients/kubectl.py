@@ -43,9 +43,18 @@ class Kubectl:
 UNREACHABLE = "The API server does not answer ({0}): start the cluster, or choose another context."
 EXPIRED = "The API server does not accept your credentials ({0}): log in again, or choose another context."
 KNOWN = (
-    (r'context "(.*)" does not exist', 'There is no context "{0}" in your kubeconfig: `kubectl ctx-auto --list` shows what there is.'),
-    (r"context was not found for specified context: (.*)", "There is no context {0} in your kubeconfig: `kubectl ctx-auto --list` shows what there is."),
-    (r'error loading config file "([^"]*)": (?:.*: )?(.*)', "The kubeconfig {0} makes no sense ({1}): mend it, or name another with --kubeconfig."),
+    (
+        r'context "(.*)" does not exist',
+        'There is no context "{0}" in your kubeconfig: `kubectl ctx-auto --list` shows what there is.',
+    ),
+    (
+        r"context was not found for specified context: (\S+)",
+        'There is no context "{0}" in your kubeconfig: `kubectl ctx-auto --list` shows what there is.',
+    ),
+    (
+        r'error loading config file "([^"]*)": (?:.*: )?(.*)',
+        "The kubeconfig {0} makes no sense ({1}): mend it, or name another with --kubeconfig.",
+    ),
     (r"stat (.*): no such file or directory", "There is no kubeconfig {0}: name another with --kubeconfig."),
     (r"The connection to the server (\S+) was refused", UNREACHABLE),
     (r"((?:dial tcp|Unable to connect to the server|net/http|context deadline exceeded).*)", UNREACHABLE),

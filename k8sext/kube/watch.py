@@ -83,11 +83,13 @@ async def list_and_watch(
             if not version:
                 items, version = await _list(client, path, query)
                 yield Listed(items)
+            news = False
             async for change, seen in _watch(client, path, query, version, inactivity_timeout):
-                delay, version = first_delay, seen
+                news, delay, version = True, first_delay, seen
                 if change is not None:
                     yield change
-            continue
+            if news:
+                continue  # a watch that ends without a word comes from something that is not well: wait, as after an error
         except _Silent:
             continue
         except _Expired:

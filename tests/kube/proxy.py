@@ -80,6 +80,8 @@ class FaultyProxy:
             try:
                 async for chunk in answer.content.iter_any():
                     await self.fault(request, response, chunk)
+            except Ended:
+                pass
             except (ConnectionError, aiohttp.ClientError):
                 if request.transport:
                     request.transport.abort()
@@ -90,6 +92,18 @@ class FaultyProxy:
 
 def _pem(data: str) -> str:
     return b64decode(data).decode()
+
+
+class Ended(Exception):
+    """The proxy ends its answer in good order."""
+
+
+async def ended(_: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
+    raise Ended
+
+
+async def aborted(_: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
+    raise ConnectionError
 
 
 async def passed(_: web.Request, response: web.StreamResponse, chunk: bytes) -> None:

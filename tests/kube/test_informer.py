@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import PrivateApiServer, private_api_server
@@ -18,7 +17,18 @@ from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.informer import Informer, running, without_managed_fields
 from k8sext.kube.request import Json, request
 from k8sext.kube.store import key_of
-from tests.kube.proxy import FaultyProxy, corrupted, cut_in_the_middle, doubled, passed, slow, stalled, swallowed
+from tests.kube.proxy import (
+    FaultyProxy,
+    aborted,
+    corrupted,
+    cut_in_the_middle,
+    doubled,
+    ended,
+    passed,
+    slow,
+    stalled,
+    swallowed,
+)
 from tests.kube.servers import compact, end_restarted, restart_api_server, until, until_well
 
 pytestmark = pytest.mark.cluster
@@ -110,15 +120,15 @@ async def test_after_any_fault_of_the_stream_the_store_equals_a_fresh_list(
     assert all("managedFields" not in item["metadata"] for item in informer.store.list())
 
 
-async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(proxy: FaultyProxy, direct: ApiClient) -> None:
-    async def ended(request: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
-        raise ConnectionError
-
+@pytest.mark.parametrize("politely", [True, False])
+async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
+    politely: bool, proxy: FaultyProxy, direct: ApiClient
+) -> None:
     informer, told = informer_for(proxy.client)
-    proxy.fault = ended
+    proxy.fault = ended if politely else aborted
     async with running(informer):
         await change_things(direct, range(3))
-        await until(lambda: len(proxy.watches) >= 3)
+        await until(lambda: len(proxy.watches) >= 4)
         assert len(proxy.watches) < 50
         proxy.fault = passed
         await until_equal(direct, informer, told)

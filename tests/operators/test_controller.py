@@ -17,7 +17,7 @@ from k8sext.cluster import Cluster
 from k8sext.kube.request import request
 from k8sext.operators.controller import Controller
 from k8sext.operators.reconcile import pods_path
-from tests.operators.conftest import MANIFESTS, Reports, ready, reason
+from tests.operators.conftest import MANIFESTS, Reports, documents, ready, reason
 
 pytestmark = pytest.mark.cluster
 
@@ -93,8 +93,7 @@ async def test_a_pod_that_fails_is_followed_by_another(operator: None, reports: 
     await reports.create("oslo", "Oslo")
     failed = await reports.until("oslo", lambda found: reason(found) == "CollectorFailed")
     assert "forbidden" in failed["status"]["conditions"][0]["message"]
-    cluster.kubectl("apply", "-n", reports.namespace, "-f", str(MANIFESTS / "operator.yaml"))
-    cluster.kubectl("scale", "-n", reports.namespace, "deployment/k8s-operator-example", "--replicas=0")
+    cluster.kubectl("apply", "-n", reports.namespace, "-f", "-", input=documents("Deployment"))
     done = await reports.until("oslo", ready)
     assert done["status"]["pod"] > "oslo-1-"
 

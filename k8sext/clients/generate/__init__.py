@@ -14,7 +14,7 @@ from pathlib import Path
 from k8sext.clients.generate import models, openapi, package, resources, schemas
 from k8sext.clients.generate.openapi import Document
 
-__all__ = ["Document", "files", "generate"]
+__all__ = ["Document", "files", "generate", "openapi"]
 
 
 def files(document: Document) -> dict[str, str]:

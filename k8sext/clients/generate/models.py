@@ -12,10 +12,16 @@ BASE = "k8sext.clients.runtime.Model"
 
 def write(definitions: Json) -> str:
     """Return the text of models.py. Field names are those of manifests; what Python cannot say gets a trailing underscore."""
-    from datamodel_code_generator import DataModelType, InputFileType, LiteralType, PythonVersion, generate
+    from datamodel_code_generator import InputFileType, LiteralType, PythonVersion, generate
+    from datamodel_code_generator.enums import DataModelType
     from datamodel_code_generator.format import Formatter
 
-    document = {"openapi": "3.0.3", "info": {"title": "", "version": ""}, "paths": {}, "components": {"schemas": definitions}}
+    document = {
+        "openapi": "3.0.3",
+        "info": {"title": "", "version": ""},
+        "paths": {},
+        "components": {"schemas": definitions},
+    }
     text = generate(
         document,
         input_file_type=InputFileType.OpenAPI,

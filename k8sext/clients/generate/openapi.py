@@ -47,9 +47,13 @@ def from_cluster(kubectl: Kubectl, group: str, version: str | None = None) -> Do
     """
     group, known = _core(group), groups(kubectl)
     if group not in known:
-        raise UserError(f"The server has no group {group}: choose one of {', '.join(name or 'core' for name in known)}.")
+        raise UserError(
+            f"The server has no group {group}: choose one of {', '.join(name or 'core' for name in known)}."
+        )
     if version and version not in known[group]:
-        raise UserError(f"The group {group or 'core'} has no version {version}: choose one of {', '.join(known[group])}.")
+        raise UserError(
+            f"The group {group or 'core'} has no version {version}: choose one of {', '.join(known[group])}."
+        )
     chosen = version or known[group][0]
     path = f"/openapi/v3/apis/{group}/{chosen}" if group else f"/openapi/v3/api/{chosen}"
     return _document(json.loads(kubectl.run("get", "--raw", path)), group, chosen, "The server's document")
@@ -60,12 +64,16 @@ def from_file(path: Path, group: str, version: str | None = None) -> Document:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"The file {path} cannot be read as JSON ({error}): save a document of /openapi/v3 there.") from None
+        raise UserError(
+            f"The file {path} cannot be read as JSON ({error}): save a document of /openapi/v3 there."
+        ) from None
     group, paths = _core(group), content.get("paths", {}) if isinstance(content, dict) else {}
     start = f"/apis/{re.escape(group)}" if group else "/api"
     versions = sorted({m[1] for p in paths if (m := re.match(f"{start}/(v[^/]+)/", p))}, key=_rank, reverse=True)
     if not versions or (version and version not in versions):
-        raise UserError(f"The file {path} does not describe {group or 'core'}{f' {version}' if version else ''}: name the group it holds.")
+        raise UserError(
+            f"The file {path} does not describe {group or 'core'}{f' {version}' if version else ''}: name the group it holds."
+        )
     return _document(content, group, version or versions[0], f"The file {path}")
 
 

@@ -34,7 +34,9 @@ class Resource:
 def find(document: Document) -> list[Resource]:
     """Return the resources of a document by name. Raises UserError if there are none."""
     found: dict[str, Resource] = {}
-    pattern = re.compile(re.escape(document.root) + r"(/namespaces/\{namespace\})?/([a-z0-9-]+)(/\{name\})?(?:/([a-z]+))?")
+    pattern = re.compile(
+        re.escape(document.root) + r"(/namespaces/\{namespace\})?/([a-z0-9-]+)(/\{name\})?(?:/([a-z]+))?"
+    )
     kinds = {(gvk["group"], gvk["version"], gvk["kind"]): name for name, gvk in _own_kinds(document)}
     for path, methods in sorted(document.paths.items()):
         match = pattern.fullmatch(path)
@@ -55,7 +57,9 @@ def find(document: Document) -> list[Resource]:
             resource.namespaced = resource.namespaced or bool(namespaced)
             resource.verbs.add(VERBS[action])
     if not found:
-        raise UserError(f"The document of {document.api_version} has no resources with a kind: there is nothing to generate.")
+        raise UserError(
+            f"The document of {document.api_version} has no resources with a kind: there is nothing to generate."
+        )
     return [found[plural] for plural in sorted(found)]
 
 

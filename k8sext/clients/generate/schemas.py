@@ -22,6 +22,7 @@ PREFIX = "#/components/schemas/"
 ANYTHING: Json = {}
 FREE_FORM: Json = {"type": "object", "additionalProperties": True}
 INT_OR_STRING: Json = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+NUMBER: Json = {"anyOf": [{"type": "integer"}, {"type": "number"}]}  # 1 must not come back as 1.0
 NUMBER_OR_STRING: Json = {"anyOf": [{"type": "integer"}, {"type": "number"}, {"type": "string"}]}
 TIME: Json = {"anyOf": [{"type": "string"}, {"type": "null"}]}  # the zero time is null, even where a time is required
 SCALARS = ("string", "integer", "number", "boolean")
@@ -55,7 +56,9 @@ class _Reader:
         try:
             return self.document.schemas[name]
         except KeyError:
-            raise UserError(f"The document refers to {name}, which it does not define: it is incomplete, fetch it again.") from None
+            raise UserError(
+                f"The document refers to {name}, which it does not define: it is incomplete, fetch it again."
+            ) from None
 
     def _define(self, name: str, schema: Json) -> None:
         definition: Json = {"type": "object", "title": name, "properties": {}}
@@ -102,6 +105,8 @@ class _Reader:
             return self._object(schema, path, way)
         if schema.get("format") == "date-time":
             return TIME
+        if kind == "number":
+            return NUMBER
         return {"type": kind} if kind in SCALARS else ANYTHING
 
     def _object(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:
@@ -119,7 +124,9 @@ class _Reader:
     def _reference(self, name: str, path: str, way: tuple[str, ...]) -> Json:
         """An object keeps its name; what is not an object stands in the reference's place."""
         if name in way:
-            raise UserError(f"The type {name} is defined by itself alone: {' -> '.join((*way, name))}. Mend the schema.")
+            raise UserError(
+                f"The type {name} is defined by itself alone: {' -> '.join((*way, name))}. Mend the schema."
+            )
         target = self._schema(name)
         if target.get("properties"):
             self.waiting.append(name)

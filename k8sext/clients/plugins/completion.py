@@ -10,13 +10,15 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from k8sext.clients.plugins import ctx_auto, exec_as, plugin, uptime
 from k8sext.clients.kubectl import Kubectl, UserError
+from k8sext.clients.plugins import ctx_auto, exec_as, plugin, uptime
 
 NO_FILES = ":4"
 
 
-def answer(words: list[str], made: argparse.ArgumentParser, complete: Callable[[list[str], Kubectl], list[str]]) -> list[str]:
+def answer(
+    words: list[str], made: argparse.ArgumentParser, complete: Callable[[list[str], Kubectl], list[str]]
+) -> list[str]:
     """Return the proposals for the last word, in alphabetical order; none when the cluster does not answer."""
     *before, last = words or [""]
     if last.startswith("-"):

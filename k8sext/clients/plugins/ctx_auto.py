@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from k8sext.clients.plugins import contexts, plugin, rules
 from k8sext.clients.kubectl import Kubectl, UserError
+from k8sext.clients.plugins import contexts, plugin, rules
 
 EPILOG = """Without a name, the first rule that fits decides; without such a rule, a picker, if this is a terminal.
 Rules stand in ~/.config/kubectl-ctx-auto.toml or $KUBECTL_CTX_AUTO_RULES:
@@ -88,7 +88,9 @@ def _choose(options: argparse.Namespace, found: contexts.Contexts) -> tuple[str,
         return None
     if sys.stdin.isatty() and sys.stderr.isatty():
         return _pick(found)
-    raise UserError(f"No rule in {path} fits this place: name a context, or write a rule (see `kubectl ctx-auto --help`).")
+    raise UserError(
+        f"No rule in {path} fits this place: name a context, or write a rule (see `kubectl ctx-auto --help`)."
+    )
 
 
 def _pick(found: contexts.Contexts) -> tuple[str, str] | None:

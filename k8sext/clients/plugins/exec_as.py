@@ -13,12 +13,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from k8sext.clients.plugins import exec_plan, plugin
 from k8sext.clients.kubectl import Json, Kubectl, UserError
+from k8sext.clients.plugins import exec_plan, plugin
 
 SHELL = ["sh"]
 START_WITHIN = 60.0
-REASONS = ("CreateContainerError", "CreateContainerConfigError", "RunContainerError", "ErrImagePull", "ImagePullBackOff")
+REASONS = (
+    "CreateContainerError",
+    "CreateContainerConfigError",
+    "RunContainerError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+)
 
 
 def parser() -> plugin.Parser:
@@ -34,7 +40,9 @@ def parser() -> plugin.Parser:
     made.add_argument("-c", "--container", metavar="NAME", help="[default: the pod's default or first container]")
     made.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
     made.add_argument("-t", "--tty", action="store_true", help="the command has a terminal")
-    made.add_argument("--method", choices=("auto", "exec", "ephemeral"), default="auto", help="[default: auto: exec, if it can]")
+    made.add_argument(
+        "--method", choices=("auto", "exec", "ephemeral"), default="auto", help="[default: auto: exec, if it can]"
+    )
     made.add_argument("--image", help="the ephemeral container's image [default: the container's own]")
     made.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing to the pod")
     return made
@@ -91,16 +99,25 @@ def _exec(kubectl: Kubectl, options: argparse.Namespace, target: str, inner: lis
 
 
 def _ephemeral(
-    kubectl: Kubectl, options: argparse.Namespace, pod: Json, target: str, inside: exec_plan.Inside | None, command: list[str]
+    kubectl: Kubectl,
+    options: argparse.Namespace,
+    pod: Json,
+    target: str,
+    inside: exec_plan.Inside | None,
+    command: list[str],
 ) -> int:
     user = options.as_user
     number = user if user.isdigit() else (inside.wanted if inside else "")
     reason = exec_plan.why_not(user, inside) if options.method == "auto" else "it was asked for"
     if not number:
-        raise UserError(f"{reason[:1].upper()}{reason[1:]}, and Kubernetes knows users by number only: give the number of {user}.")
+        raise UserError(
+            f"{reason[:1].upper()}{reason[1:]}, and Kubernetes knows users by number only: give the number of {user}."
+        )
     image = options.image or next(c["image"] for c in pod["spec"]["containers"] if c["name"] == target)
     name = _free_name(pod, number)
-    arguments, fields = exec_plan.ephemeral(number, inside.group if inside else "", name, target, image, once=options.stdin)
+    arguments, fields = exec_plan.ephemeral(
+        number, inside.group if inside else "", name, target, image, once=options.stdin
+    )
     print(
         f"Using an ephemeral container, because {reason}. It has a root folder of its own (image {image}), "
         f"sees the processes of {target}, and stays in the pod as {name}, ended.",
@@ -109,7 +126,15 @@ def _ephemeral(
     with tempfile.TemporaryDirectory(prefix="kubectl-exec-as-") as folder:
         custom = Path(folder) / "container.json"
         custom.write_text(json.dumps(fields), encoding="utf-8")
-        start = ["debug", options.pod, *arguments, f"--custom={custom}", "--attach=false", "--quiet", *_terminal(options)]
+        start = [
+            "debug",
+            options.pod,
+            *arguments,
+            f"--custom={custom}",
+            "--attach=false",
+            "--quiet",
+            *_terminal(options),
+        ]
         start += ["--", *command]
         follow = _follow(kubectl, options, name)
         if options.dry_run:
@@ -134,7 +159,9 @@ def _follow(kubectl: Kubectl, options: argparse.Namespace, name: str) -> list[st
 
 def _free_name(pod: Json, number: str) -> str:
     taken = {container["name"] for container in pod["spec"].get("ephemeralContainers") or ()}
-    return next(name for name in (f"exec-as-{number}-{count}" for count in range(1, len(taken) + 2)) if name not in taken)
+    return next(
+        name for name in (f"exec-as-{number}-{count}" for count in range(1, len(taken) + 2)) if name not in taken
+    )
 
 
 def _state(kubectl: Kubectl, pod: str, name: str) -> Json:
@@ -163,7 +190,9 @@ def _ended(kubectl: Kubectl, pod: str, name: str) -> int:
     deadline = time.monotonic() + START_WITHIN
     while (ended := _state(kubectl, pod, name).get("terminated")) is None:
         if time.monotonic() > deadline:
-            raise UserError(f"The connection is over, and the container {name} still runs: `kubectl attach {pod} -c {name} -it`.")
+            raise UserError(
+                f"The connection is over, and the container {name} still runs: `kubectl attach {pod} -c {name} -it`."
+            )
         time.sleep(0.1)
     return ended["exitCode"]
 

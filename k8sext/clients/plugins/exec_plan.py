@@ -38,7 +38,9 @@ def read_probe(output: str) -> Inside:
     """Read what the script PROBE printed."""
     found = dict(re.findall(r"^(uid|wanted|group|may)=(.*)$", output, re.MULTILINE))
     tools = tuple(re.findall(r"^tool=(.*)$", output, re.MULTILINE))
-    return Inside(found.get("uid", ""), found.get("wanted", ""), found.get("group", ""), tools, found.get("may") == "yes")
+    return Inside(
+        found.get("uid", ""), found.get("wanted", ""), found.get("group", ""), tools, found.get("may") == "yes"
+    )
 
 
 def container_of(pod: Json, wanted: str | None) -> str:
@@ -78,9 +80,7 @@ def wrapped(user: str, inside: Inside, command: list[str]) -> list[str] | None:
     return None
 
 
-def ephemeral(
-    number: str, group: str, name: str, target: str, image: str, *, once: bool
-) -> tuple[list[str], Json]:
+def ephemeral(number: str, group: str, name: str, target: str, image: str, *, once: bool) -> tuple[list[str], Json]:
     """Return the arguments of `kubectl debug` and the container fields for its --custom file.
 
     `once` closes the container's input when the first attached client does, as exec would.

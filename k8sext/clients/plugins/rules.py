@@ -11,7 +11,6 @@ All conditions of a rule must hold, and the first rule that fits wins.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -47,7 +46,7 @@ class Place:
         return all(getattr(self, f"_{name}")(pattern) for name, pattern in rule.conditions.items())
 
     def _folder(self, pattern: str) -> bool:
-        wanted = os.path.expanduser(pattern).rstrip("/") or "/"
+        wanted = str(Path(pattern).expanduser())
         return any(fnmatchcase(str(folder), wanted) for folder in (self.folder, *self.folder.parents))
 
     def _git(self, pattern: str) -> bool:

@@ -1,7 +1,7 @@
 """What a pod's status tells about its past: when its containers ran, and so when the pod was up.
 
 The status holds, for each container, the run that is under way and the one before it, and nothing older. So the past of a pod is
-known from some moment on, and everything here speaks of that part of the window alone.
+known from some moment on (for a pod that was never restarted: from its first start), and all here speaks of that time alone.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ def uptime_of(pod: Json, now: float, window: float) -> Uptime:
     """Read a pod's status; `now` is in seconds since 1970, `window` says how many seconds of the past count."""
     statuses: list[Json] = pod["status"].get("containerStatuses") or []
     begin = max(now - window, _seconds(pod["status"].get("startTime") or pod["metadata"]["creationTimestamp"]))
-    known = min(now, max([begin, *(_known_since(status) for status in statuses)]))
+    known = min(now, max([begin, *(_known_since(status, now) for status in statuses)]))
     wanted = len(pod["spec"]["containers"])
     spans = _common([_runs(status, now) for status in statuses], known, now) if len(statuses) == wanted else ()
-    starts = [_seconds(status["state"]["running"]["startedAt"]) for status in statuses if "running" in status.get("state", {})]
+    starts = [
+        _seconds(status["state"]["running"]["startedAt"]) for status in statuses if "running" in status.get("state", {})
+    ]
     return Uptime(
         namespace=pod["metadata"]["namespace"],
         name=pod["metadata"]["name"],
@@ -58,12 +60,9 @@ def uptime_of(pod: Json, now: float, window: float) -> Uptime:
     )
 
 
-def _known_since(status: Json) -> float:
-    """After two restarts the first run is forgotten: what was before the last one is not known."""
-    if status.get("restartCount", 0) < 2:
-        return 0.0
-    last = status.get("lastState", {}).get("terminated") or status.get("state", {}).get("terminated") or {}
-    return _seconds(last.get("startedAt")) or _seconds(last.get("finishedAt"))
+def _known_since(status: Json, now: float) -> float:
+    """Return the first start that is told of; what was before it is either waiting for the first start, or forgotten."""
+    return min((start for start, _ in _runs(status, now) if start), default=0.0)
 
 
 def _runs(status: Json, now: float) -> list[Span]:
@@ -88,7 +87,11 @@ def _common(runs: Sequence[list[Span]], begin: float, end: float) -> tuple[Span,
 def _last_exit(statuses: Sequence[Json]) -> str:
     ends: list[dict[str, Any]] = []
     for status in statuses:
-        ends += [state["terminated"] for state in (status.get("lastState", {}), status.get("state", {})) if "terminated" in state]
+        ends += [
+            state["terminated"]
+            for state in (status.get("lastState", {}), status.get("state", {}))
+            if "terminated" in state
+        ]
     if not ends:
         return ""
     last = max(ends, key=lambda end: _seconds(end.get("finishedAt")))

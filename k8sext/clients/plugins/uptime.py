@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from k8sext.clients.plugins import plugin
 from k8sext.clients.kubectl import Json, Kubectl, UserError, sentence
+from k8sext.clients.plugins import plugin
 from k8sext.clients.plugins.timeline import Uptime, uptime_of
 from k8sext.clients.plugins.uptime_table import as_data, table
 
@@ -34,14 +34,20 @@ def parser() -> plugin.Parser:
     made.add_argument("-A", "--all-namespaces", action="store_true", help="the pods of all namespaces")
     made.add_argument("-l", "--selector", metavar="LABELS", help="the pods with these labels")
     made.add_argument("--sort-by", choices=sorted(SORT), default="name", help="[default: name]; worst first otherwise")
-    made.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="[default: table]")
+    made.add_argument(
+        "-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="[default: table]"
+    )
     made.add_argument("-w", "--watch", action="store_true", help="go on, and show what changes")
-    made.add_argument("--window", type=_duration, default=86400.0, metavar="TIME", help="availability over so long [24h]")
+    made.add_argument(
+        "--window", type=_duration, default=86400.0, metavar="TIME", help="availability over so long [24h]"
+    )
     return made
 
 
 def _duration(text: str) -> float:
-    if not re.fullmatch(r"(\d+[smhd])+", text) or not (seconds := sum(int(n) * UNITS[u] for n, u in re.findall(r"(\d+)(\w)", text))):
+    if not re.fullmatch(r"(\d+[smhd])+", text) or not (
+        seconds := sum(int(n) * UNITS[u] for n, u in re.findall(r"(\d+)(\w)", text))
+    ):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 90s, 15m, 24h or 7d")
     return float(seconds)
 
@@ -75,7 +81,15 @@ def _show(pods: list[Json], options: argparse.Namespace) -> None:
 
         print(yaml.safe_dump(as_data(found), sort_keys=False), end="")
     elif found:
-        print(table(found, options.window, wide=options.output == "wide", namespaces=options.all_namespaces, colour=_colour()))
+        print(
+            table(
+                found,
+                options.window,
+                wide=options.output == "wide",
+                namespaces=options.all_namespaces,
+                colour=_colour(),
+            )
+        )
     else:
         print("No resources found.", file=sys.stderr)
     sys.stdout.flush()
@@ -95,7 +109,7 @@ def _watch(kubectl: Kubectl, options: argparse.Namespace) -> int:
         try:
             assert process.stdout is not None
             assert process.stderr is not None
-            for event in _events(iter(lambda: process.stdout.readline(), "")):  # pyright: ignore[reportOptionalMemberAccess]
+            for event in _events(iter(process.stdout.readline, "")):
                 pod = event["object"]
                 pods.pop(pod["metadata"]["uid"], None)
                 if event["type"] != "DELETED":

@@ -15,7 +15,9 @@ GREEN, YELLOW, RED, PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 def table(pods: Sequence[Uptime], window: float, *, wide: bool, namespaces: bool, colour: bool) -> str:
     """Return the pods as lines under headings; the bar shows the window, oldest first."""
     head = ["NAME", "UP", "RESTARTS", "AVAILABLE", f"LAST {duration(window).upper()}"]
-    rows = [[pod.name, duration(pod.up), str(pod.restarts), percent(pod.availability), bar(pod, window)] for pod in pods]
+    rows = [
+        [pod.name, duration(pod.up), str(pod.restarts), percent(pod.availability), bar(pod, window)] for pod in pods
+    ]
     if wide:
         head += ["KNOWN", "LAST EXIT", "NODE"]
         rows = [

@@ -22,7 +22,13 @@ class Connection:
         self.portal = portal
 
     def request(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, Any] | None = None,
+        content_type: str = "application/json",
     ) -> Json:
         """Send one request and return the decoded answer. Raises ApiError or Unreachable, see k8sext.kube.request."""
         return self.portal.call(request(self.client, method, path, body, query=query, content_type=content_type))

@@ -61,7 +61,9 @@ class Resource(Generic[T]):
 
     def _patch(self, name: str, subresource: str, body: Any, kind: PatchKind, query: dict[str, Any]) -> T:
         path = self._path(name, subresource)
-        return self.kind.read(self.connection.request("PATCH", path, body, query=query, content_type=CONTENT_TYPES[kind]))
+        return self.kind.read(
+            self.connection.request("PATCH", path, body, query=query, content_type=CONTENT_TYPES[kind])
+        )
 
     def _apply(self, item: T, subresource: str, manager: str, force: bool) -> T:
         name, body = self._body(item)
@@ -138,7 +140,9 @@ class Update(Resource[T]):
 class Patch(Resource[T]):
     """Objects can be changed in part."""
 
-    def patch(self, name: str, body: Any, kind: PatchKind = "merge", *, manager: str = "k8sext", force: bool = False) -> T:
+    def patch(
+        self, name: str, body: Any, kind: PatchKind = "merge", *, manager: str = "k8sext", force: bool = False
+    ) -> T:
         """Change an object: "merge" and "strategic" take the fields to change, "json" a list of operations, "apply" see apply().
 
         `manager` and `force` are for "apply" alone. The server has no strategic merge patch for custom resources.

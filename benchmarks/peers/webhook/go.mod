@@ -1,0 +1,3 @@
+module k8sext.example/webhook
+
+go 1.25

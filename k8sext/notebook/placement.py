@@ -1,0 +1,171 @@
+"""Where pods are: nodes by zone with the pods on them, those that wait with the reason, and a playground for constraints.
+
+`placement` reads the cluster by kubectl and draws; `Playground` shows beforehand where a pod with certain constraints may land.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from k8sext.notebook.picture import Picture
+from k8sext.scheduling import Explanation, explain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Json = dict[str, Any]
+ZONE = "topology.kubernetes.io/zone"
+FREE, TAKEN, TAINTED, LINE = "#ffffff", "#cfe3f5", "#f2e6d0", "#4a5560"
+NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.55, 0.34
+
+
+@dataclass(frozen=True)
+class World:
+    """Nodes, the pods of one namespace, and all pods that take room on nodes; as JSON."""
+
+    nodes: list[Json]
+    pods: list[Json]
+    everywhere: list[Json]
+
+
+def read_world(namespace: str) -> World:
+    """Ask kubectl for nodes and pods. Raises subprocess.CalledProcessError when it fails."""
+    nodes, pods = (_items("get", kind, "--all-namespaces") for kind in ("nodes", "pods"))
+    return World(nodes, [pod for pod in pods if pod["metadata"]["namespace"] == namespace], pods)
+
+
+def _items(*arguments: str) -> list[Json]:
+    done = subprocess.run(["kubectl", *arguments, "-o", "json"], capture_output=True, text=True, check=True)
+    return sorted(json.loads(done.stdout)["items"], key=lambda item: item["metadata"]["name"])
+
+
+def placement(namespace: str) -> Picture:
+    """Draw where the pods of a namespace are now."""
+    world = read_world(namespace)
+    text = describe(world)
+    return Picture(_draw(world), f"Pods of the namespace {namespace} on the nodes of the cluster. {text}", text)
+
+
+def describe(world: World) -> str:
+    """Say in words where the pods are, a line for each zone, node and waiting pod."""
+    lines = []
+    for zone, nodes in _zones(world.nodes).items():
+        lines.append(f"zone {zone}")
+        for node in nodes:
+            names = ", ".join(pod["metadata"]["name"] for pod in _on(world, node)) or "-"
+            lines.append(f"  {node['metadata']['name']}{_marks(node)}: {names}")
+    return "\n".join([*lines, *(f"waiting: {pod['metadata']['name']}: {why(pod)}" for pod in _waiting(world))])
+
+
+def why(pod: Json) -> str:
+    """Say why a pod waits: the message of its condition PodScheduled, without what was thought about eviction."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    message = next((c.get("message", "") for c in conditions if c["type"] == "PodScheduled"), "")
+    return message.split(". ")[0].rstrip(".") or "no scheduler has looked at it"
+
+
+def _zones(nodes: list[Json]) -> dict[str, list[Json]]:
+    zones: dict[str, list[Json]] = {}
+    for node in nodes:
+        zones.setdefault(node["metadata"].get("labels", {}).get(ZONE, "none"), []).append(node)
+    return dict(sorted(zones.items()))
+
+
+def _on(world: World, node: Json) -> list[Json]:
+    here = [pod for pod in world.pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+    return [pod for pod in here if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+
+def _waiting(world: World) -> list[Json]:
+    return [pod for pod in world.pods if not pod["spec"].get("nodeName")]
+
+
+def _marks(node: Json) -> str:
+    """Say what keeps pods away from a node: its taints, without those that only repeat its state."""
+    taints = [f"{taint['key'].rpartition('/')[2]}:{taint['effect']}" for taint in node["spec"].get("taints") or ()]
+    return f" [{', '.join(taints)}]" if taints else ""
+
+
+def _draw(world: World) -> Any:
+    from matplotlib.figure import Figure
+
+    zones = _zones(world.nodes)
+    most = max((len(_on(world, node)) for node in world.nodes), default=0)
+    row = NODE_HEIGHT + POD_HEIGHT * max(most, 1) + 0.5
+    wide = max((len(nodes) for nodes in zones.values()), default=1) * (NODE_WIDTH + 0.3)
+    waiting = _waiting(world)
+    height = len(zones) * row + 0.3 * len(waiting) + 0.2
+    figure = Figure(figsize=(max(wide, 7.0), max(height, 1.5)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, max(wide, 7.0)), ylim=(height, 0))
+    axes.set_axis_off()
+    for number, (zone, nodes) in enumerate(zones.items()):
+        axes.text(0.1, number * row + 0.15, f"zone {zone}", fontsize=9, color=LINE)
+        for place, node in enumerate(nodes):
+            _draw_node(axes, world, node, 0.1 + place * (NODE_WIDTH + 0.3), number * row + 0.3, row - 0.45)
+    for number, pod in enumerate(waiting):
+        text = f"waiting: {pod['metadata']['name']}: {why(pod)}"
+        axes.text(0.1, len(zones) * row + 0.2 + 0.3 * number, text[:110], fontsize=8)
+    return figure
+
+
+def _draw_node(axes: Axes, world: World, node: Json, left: float, top: float, height: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    colour = TAINTED if node["spec"].get("taints") else FREE
+    axes.add_patch(Rectangle((left, top), NODE_WIDTH, height, facecolor=colour, edgecolor=LINE))
+    axes.text(left + 0.1, top + 0.18, node["metadata"]["name"], fontsize=9, va="center", weight="bold")
+    axes.text(left + 0.1, top + 0.38, _marks(node).strip(), fontsize=6.5, va="center")
+    for number, pod in enumerate(_on(world, node)):
+        y = top + NODE_HEIGHT + number * POD_HEIGHT
+        axes.add_patch(Rectangle((left + 0.1, y), NODE_WIDTH - 0.2, POD_HEIGHT - 0.06, facecolor=TAKEN, edgecolor=LINE))
+        axes.text(left + 0.2, y + POD_HEIGHT / 2 - 0.03, pod["metadata"]["name"], fontsize=8, va="center")
+
+
+class Playground:
+    """Fields that make up a pod, and a table, always up to date, of where it would land and why not elsewhere.
+
+    `verdict` is the table; the fields are `cpu`, `zone` and `tolerate`. Shown in a cell they can be moved; elsewhere the table is shown.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        import ipywidgets
+
+        self._world = read_world(namespace)
+        zones = ["any", *(zone for zone in _zones(self._world.nodes) if zone != "none")]
+        self.cpu = ipywidgets.FloatSlider(value=0.5, min=0, max=8, step=0.5, description="processors")
+        self.zone = ipywidgets.Dropdown(options=zones, description="zone")
+        self.tolerate = ipywidgets.Checkbox(value=False, description="tolerates every taint")
+        self._table = ipywidgets.HTML()
+        for field in (self.cpu, self.zone, self.tolerate):
+            field.observe(self._judge, names="value")
+        self._judge(None)
+
+    @property
+    def pod(self) -> Json:
+        """The pod that the fields make up."""
+        spec: Json = {"containers": [{"name": "main", "resources": {"requests": {"cpu": str(self.cpu.value)}}}]}
+        if self.zone.value != "any":
+            spec["nodeSelector"] = {ZONE: self.zone.value}
+        if self.tolerate.value:
+            spec["tolerations"] = [{"operator": "Exists"}]
+        return {"metadata": {"name": "playground", "namespace": "default", "uid": ""}, "spec": spec}
+
+    def _judge(self, _: Any) -> None:
+        self.verdict: Explanation = explain(self.pod, self._world.nodes, self._world.everywhere)
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.verdict.rows())
+        rows = "".join(f"<tr>{row}</tr>" for row in cells)
+        self._table.value = f"<table><tr><th>node</th><th>verdict</th><th>because</th></tr>{rows}</table>"
+
+    def __repr__(self) -> str:
+        return repr(self.verdict)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        import ipywidgets
+
+        box: Any = ipywidgets.VBox([self.cpu, self.zone, self.tolerate, self._table])
+        return dict(box._repr_mimebundle_() or {}) | {"text/plain": repr(self)}
