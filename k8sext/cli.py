@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from k8sext import __version__, cluster
+from k8sext.clients.cli import app as generate
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import layout, read_json, state_folder
+from k8sext.operators.commands import new
 
 app = typer.Typer(
     name="k8sext",
@@ -238,6 +240,10 @@ def node_rm(node: NodeName, name: Name = None, data: Data = None) -> None:
 
     nodes.remove(_existing(name, data), node)
     print(f"Node {node} is gone.")
+
+
+app.add_typer(new, name="new")
+app.add_typer(generate, name="generate")
 
 
 def _existing(name: str | None, data: Path | None) -> Any:
