@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -26,12 +25,14 @@ import yaml
 
 from benchmarks.report import Row
 from k8sext import cluster
+from k8sext.cluster import programs
 from k8sext.kube.connect import from_kubeconfig
-from k8sext.kube.request import request
+from k8sext.kube.request import ApiError, request
 from k8sext.kube.watch import Listed, list_and_watch
 
 PODS, BOOK_PODS, STEADY_PODS, STEADY_RATE = 1000, 100, 400, 20
 PATIENCE = 300.0
+PODS_PATH = "/api/v1/namespaces/default/pods"
 FLAGS = ("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",)
 Json = dict[str, Any]
 Server = cluster.PrivateApiServer
@@ -63,12 +64,12 @@ def _throughput(server: Server, title: str, template: Callable[[int], Json], rou
     yield Row(title, "pods/s", rates["ours"], lifted, rates[lifted], reach)
 
 
-def _drain(server: Server, start: Start, template: Callable[[int], Json], pods: int = PODS) -> float:
-    asyncio.run(make_pods(server, template, "bench", pods))
+def _drain(server: Server, start: Start, template: Callable[[int], Json]) -> float:
+    asyncio.run(make_pods(server, template, "bench", PODS))
     with _running(start(server, "bench")):
-        rate = asyncio.run(bound_per_second(server, pods))
+        times = asyncio.run(_bindings(server, PODS))
     asyncio.run(clear_pods(server))
-    return rate
+    return (PODS - 1) / (times[-1] - times[0])
 
 
 def basic(_: int) -> Json:
@@ -108,7 +109,7 @@ def kube_scheduler(limit: Json) -> Start:
         }
         file = server.folder / "bench-scheduler.yaml"
         file.write_text(yaml.safe_dump(config))
-        program = cluster_programs()["kube-scheduler"]
+        program = programs.find(("kube-scheduler",))["kube-scheduler"]
         return subprocess.Popen([program, f"--config={file}", "--secure-port=0"], stderr=subprocess.DEVNULL)
 
     return start
@@ -119,12 +120,6 @@ SCHEDULERS: dict[str, Start] = {
     "kube-scheduler as shipped": kube_scheduler({}),
     "kube-scheduler, limit lifted": kube_scheduler({"qps": 5000, "burst": 5000}),
 }
-
-
-def cluster_programs() -> dict[str, Path]:
-    from k8sext.cluster import programs
-
-    return programs.find(("kube-scheduler",))
 
 
 @contextmanager
@@ -153,9 +148,6 @@ async def make_pods(
     await _each(server, PODS_PATH, [_pod(n, template(n), scheduler) for n in range(first, first + count)])
 
 
-PODS_PATH = "/api/v1/namespaces/default/pods"
-
-
 def _pod(number: int, parts: Json, scheduler: str) -> Json:
     container = {"name": "c", "image": "none", "resources": {"requests": parts["requests"]}}
     metadata = {"name": f"pod-{number:05}", "labels": parts.get("labels", {})}
@@ -166,8 +158,6 @@ def _pod(number: int, parts: Json, scheduler: str) -> Json:
 
 
 async def _each(server: Server, path: str, items: list[Json], ignore: int = 0) -> None:
-    from k8sext.kube.request import ApiError
-
     client, gate = await from_kubeconfig(server.kubeconfig), asyncio.Semaphore(16)
 
     async def one(item: Json) -> None:
@@ -189,13 +179,8 @@ async def clear_pods(server: Server) -> None:
     await client.close()
 
 
-async def bound_per_second(server: Server, count: int) -> float:
-    """Watch until all pods are bound; the rate between the first and the last."""
-    times = await _bindings(server, count)
-    return (count - 1) / (times[-1] - times[0])
-
-
 async def _bindings(server: Server, count: int) -> list[float]:
+    """Watch until so many pods are bound; when each was."""
     client = await from_kubeconfig(server.kubeconfig)
     bound: dict[str, float] = {}
     async with asyncio.timeout(PATIENCE):

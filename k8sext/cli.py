@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 an error said in one sentence, 2 wrong usage, 3 `status` o
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +19,7 @@ import typer
 from k8sext import __version__, cluster
 from k8sext.clients.cli import app as generate
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.paths import layout, read_json, state_folder
+from k8sext.cluster.paths import layout, state_folder
 from k8sext.operators.commands import new
 
 app = typer.Typer(
@@ -44,7 +47,9 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the
 def up(
     name: Name = None,
     data: Data = None,
-    port: Annotated[int | None, typer.Option(help="The API server's port [default: a free one].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The API server's port [default: a free one].")
+    ] = None,
     light: Annotated[
         int | None, typer.Option("--nodes", min=0, max=5000, help="So many nodes more, which only register.")
     ] = None,
@@ -138,8 +143,6 @@ def logs(
     tail: Annotated[int, typer.Option(help="So many last lines; -1 for all.")] = -1,
 ) -> None:
     """Print the log of a component."""
-    import os
-
     where = _existing(name, data)
     known = sorted(log.stem for log in where.logs.glob("*.log"))
     if component not in known:
@@ -248,7 +251,7 @@ app.add_typer(generate, name="generate")
 
 def _existing(name: str | None, data: Path | None) -> Any:
     where = layout(name, data)
-    if not read_json(where.config):
+    if not where.read_config():
         raise ClusterError(
             f"There is no cluster {where.name}. Start it with: k8sext up" + (f" --name {name}" if name else "")
         )
@@ -257,6 +260,10 @@ def _existing(name: str | None, data: Path | None) -> Any:
 
 def main() -> None:
     """Run the command line; errors are one sentence on stderr."""
+    sys.stdout = sys.stdout or io.StringIO()  # closed by the caller, as in `k8sext up >&-`
+    sys.stderr = sys.stderr or io.StringIO()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _as_keyboard_interrupt)
     try:
         app()
     except ClusterError as error:
@@ -268,3 +275,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        print(f"Error: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _as_keyboard_interrupt(*_: object) -> None:
+    """SIGTERM and the terminal's end stop what is under way as Ctrl-C does, so that nothing half started is left."""
+    raise KeyboardInterrupt

@@ -23,8 +23,6 @@ def serve(folder: Path | None, name: str | None, data: Path | None, port: int | 
         raise ClusterError(
             "JupyterLab is not installed in this Python environment: install it with `pip install jupyterlab`."
         )
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _as_keyboard_interrupt)
     with cluster.up(name, data, progress=for_terminal()) as found:
         command = [sys.executable, "-m", "jupyterlab", *_options(notebooks, port, browser)]
         environment = {
@@ -45,13 +43,10 @@ def serve(folder: Path | None, name: str | None, data: Path | None, port: int | 
             return _end(server)
 
 
-def _as_keyboard_interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _end(server: subprocess.Popen[bytes]) -> int:
-    """Let JupyterLab stop its kernels; a second Ctrl-C must not leave it half stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let JupyterLab stop its kernels; a second signal must leave neither it nor the cluster half stopped."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     server.terminate()
     try:
         server.wait(15)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.paths import Layout, layout, read_json
+from k8sext.cluster.paths import Layout, layout
 from k8sext.cluster.private import PrivateApiServer, private_api_server
 
 __all__ = [
@@ -53,12 +53,12 @@ class Cluster:
     @property
     def server(self) -> str:
         """The API server's address, as https://127.0.0.1:6443."""
-        return read_json(self.layout.config)["server"]
+        return self.layout.read_config()["server"]
 
     @property
     def programs(self) -> dict[str, Path]:
         """The programs it runs on, kubectl among them, by name."""
-        return {name: Path(path) for name, path in read_json(self.layout.config)["programs"].items()}
+        return {name: Path(path) for name, path in self.layout.read_config()["programs"].items()}
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """What kubectl prints. Raises ClusterError with kubectl's own message when it fails."""
@@ -136,7 +136,7 @@ def status(where: Layout) -> dict[str, Any]:
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
-    """What a child process needs so that `kubectl` is the cluster's own and talks to it: KUBECONFIG and PATH.
+    """What a child process needs so that `kubectl` is the cluster's own and talks to it, past any proxy.
 
     The programs of this Python environment (kubectl plugins among them) come second on PATH.
     """
@@ -144,4 +144,11 @@ def environment(cluster: Cluster) -> dict[str, str]:
 
     kubectl = cluster.programs["kubectl"].parent
     path = [str(kubectl), sysconfig.get_path("scripts"), *os.environ.get("PATH", os.defpath).split(os.pathsep)]
-    return {"KUBECONFIG": str(cluster.kubeconfig), "PATH": os.pathsep.join(dict.fromkeys(path))}
+    direct = [*filter(None, os.environ.get("NO_PROXY", "").split(",")), "127.0.0.1", "localhost"]
+    return {
+        "KUBECONFIG": str(cluster.kubeconfig),
+        "KUBECACHEDIR": str(cluster.layout.kubectl_cache),
+        "PATH": os.pathsep.join(dict.fromkeys(path)),
+        "NO_PROXY": ",".join(dict.fromkeys(direct)),
+        "no_proxy": ",".join(dict.fromkeys(direct)),
+    }

@@ -53,5 +53,5 @@ def node_processes(layout: Layout, config: dict[str, Any]) -> list[Component]:
     ]
     runtime = [sys.executable, "-m", "k8sext.infra.cri", *common]
     kubelet = [sys.executable, "-m", "k8sext.infra.kubelet", *common, f"--client-ca-file={layout.pki}/ca.crt"]
-    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(layout.temporary)}
     return [Component("container-runtime", runtime, environment=path), Component("kubelet", kubelet, environment=path)]

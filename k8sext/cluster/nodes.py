@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k8sext.cluster.desired_nodes import CONTROL_PLANE, is_ready
-from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.paths import Layout, read_json, write_json
 from k8sext.kube import certificates as x509
 
@@ -63,7 +63,7 @@ def defaults() -> list[dict[str, Any]]:
 
 def prepare(layout: Layout, server: str, light: int | None) -> None:
     """At the start of a cluster: credentials for every node there should be, the default ones if none were written down."""
-    desired = read_json(layout.nodes_file) or {"nodes": defaults(), "light": {"count": 0}}
+    desired = read_nodes(layout) if layout.nodes_file.exists() else {"nodes": defaults(), "light": {"count": 0}}
     if light is not None:
         desired["light"] = {"count": light}
     for entry in desired["nodes"]:
@@ -71,6 +71,18 @@ def prepare(layout: Layout, server: str, light: int | None) -> None:
     if desired["light"]["count"]:
         _light_credentials(layout, server)
     write_json(layout.nodes_file, desired)
+
+
+def read_nodes(layout: Layout) -> dict[str, Any]:
+    """nodes.json. Raises ClusterError when it is damaged."""
+    desired = read_json(layout.nodes_file)
+    entries, light = desired.get("nodes"), desired.get("light")
+    fields = {"name", "index", "state", "labels", "taints", "capacity"}
+    if not isinstance(entries, list) or not isinstance(light, dict) or "count" not in light:
+        entries = [None]
+    if not all(isinstance(entry, dict) and fields <= entry.keys() for entry in entries):
+        raise ClusterError(f"{layout.nodes_file} is damaged: remove the cluster with `k8sext down` and start it anew.")
+    return desired
 
 
 def _credentials(layout: Layout, entry: dict[str, Any], server: str) -> None:
@@ -115,12 +127,16 @@ def add(
         extra = {
             "labels": dict(map(_pair, labels)),
             "taints": [*map(_taint, taints)],
-            "capacity": dict(map(_pair, capacity)),
+            "capacity": dict(map(_amount, capacity)),
         }
         entry = node(name, index, zone, **extra)
-        _credentials(layout, entry, read_json(layout.config)["server"])
+        _credentials(layout, entry, layout.read_config()["server"])
         desired["nodes"].append(entry)
-    _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
+    try:
+        _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
+    except BaseException:
+        remove(layout, name)  # a node that cannot join must not hold up the next start of the cluster
+        raise
 
 
 def stop(layout: Layout, name: str) -> None:
@@ -154,10 +170,11 @@ def _desired(layout: Layout) -> Any:
     """nodes.json to change, one writer at a time; written back only if nothing was raised."""
     import filelock
 
-    if not (desired := read_json(layout.nodes_file)):
+    if not layout.read_config():
         raise ClusterError(f"There is no cluster {layout.name}. Start it with: k8sext up")
-    with filelock.FileLock(layout.data / "nodes.lock"):
-        yield (desired := read_json(layout.nodes_file))
+    setting = "make room, or give yourself the right to write there"
+    with writing(layout.data, "The cluster's folder", setting), filelock.FileLock(layout.data / "nodes.lock"):
+        yield (desired := read_nodes(layout))
         write_json(layout.nodes_file, desired)
 
 
@@ -176,6 +193,13 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _amount(text: str) -> tuple[str, str]:
+    key, value = _pair(text)
+    if not re.fullmatch(r"\d+(\.\d+)?(m|[kMGTPE]i?)?", value):
+        raise ClusterError(f"{value!r} is no amount of {key}: write a quantity of Kubernetes, as 2, 500m or 8Gi.")
+    return key, value
+
+
 def _taint(text: str) -> dict[str, str]:
     match = re.fullmatch(r"([^=:]+)(?:=([^:]*))?:(\w+)", text)
     if match is None or match[3] not in EFFECTS:
@@ -184,8 +208,8 @@ def _taint(text: str) -> dict[str, str]:
 
 
 def _kubectl(layout: Layout, *arguments: str) -> str:
-    program = read_json(layout.config)["programs"]["kubectl"]
-    environment = {**os.environ, "KUBECONFIG": str(layout.kubeconfig)}
+    program = layout.read_config()["programs"]["kubectl"]
+    environment = {**os.environ, "KUBECONFIG": str(layout.kubeconfig), "KUBECACHEDIR": str(layout.kubectl_cache)}
     done = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")

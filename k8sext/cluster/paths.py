@@ -38,6 +38,11 @@ class Layout:
     data: Path
 
     @property
+    def marker(self) -> Path:
+        """Says that this folder is a cluster's: only then is anything in it ever removed."""
+        return self.data / ".k8sext-cluster"
+
+    @property
     def pki(self) -> Path:
         """Keys and certificates, 0600."""
         return self.data / "pki"
@@ -78,6 +83,16 @@ class Layout:
         return self.data / "state.json"
 
     @property
+    def temporary(self) -> Path:
+        """What the node processes take for /tmp: client libraries copy keys there, and leave them when they are killed."""
+        return self.data / "tmp"
+
+    @property
+    def kubectl_cache(self) -> Path:
+        """What kubectl learned of the API, so that nothing of it stays in the learner's home."""
+        return self.data / "kubectl-cache"
+
+    @property
     def up_lock(self) -> Path:
         """Held by the one `up` or `down` that is under way."""
         return self.data.parent / f".{self.data.name}.lock"
@@ -92,6 +107,13 @@ class Layout:
         """A folder with a short path: unix socket addresses end at 108 bytes. Not in $TMPDIR, which may differ for `down`."""
         digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:10]
         return Path(f"/tmp/k8sext-{os.getuid()}-{digest}")
+
+    def read_config(self) -> dict[str, Any]:
+        """What `up` decided, {} where there is no cluster. Raises ClusterError when the file is damaged."""
+        config = read_json(self.config)
+        if self.config.exists() and not {"ports", "programs", "server", "version"} <= config.keys():
+            raise ClusterError(f"{self.config} is damaged: remove the cluster with `k8sext down` and start it anew.")
+        return config
 
     def read_state(self) -> dict[str, Any]:
         """The supervisor's last word, {} where there is none."""
@@ -108,8 +130,10 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
         raise ClusterError(
             f"{name!r} cannot be a cluster's name: use up to 40 small letters, digits and dashes, as in --name class-2."
         )
-    folder = Path(data or os.environ.get("K8SEXT_DATA") or state_folder() / "clusters" / name)
-    return Layout(name, folder.expanduser().absolute())
+    # `k8sext lab` names its cluster's folder to its notebooks; a command in one that names another cluster means that other one.
+    inherited = os.environ.get("K8SEXT_DATA") if name == (os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME) else None
+    folder = Path(data or inherited or state_folder() / "clusters" / name)
+    return Layout(name, folder.expanduser().resolve())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -124,8 +148,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write aside and rename, so that a reader never meets half a file."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(content, indent=1))
-    aside.replace(path)
+    try:
+        aside.write_text(json.dumps(content, indent=1))
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def make_private(folder: Path) -> None:

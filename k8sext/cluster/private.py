@@ -66,6 +66,8 @@ def private_api_server(
     from k8sext.cluster import programs
     from k8sext.cluster.programs.progress import for_terminal
 
+    if isinstance(flags, str):
+        raise ClusterError(f"flags is a list of flags, not one text: write [{flags!r}].")
     found = programs.find(("etcd", "kube-apiserver", "kubectl"), for_terminal())
     folder = Path(tempfile.mkdtemp(prefix="k8sext-private-"))
     running: list[subprocess.Popen[bytes]] = []
@@ -74,9 +76,9 @@ def private_api_server(
         server = f"https://127.0.0.1:{ports['kube-apiserver']}"
         kubeconfig = _certificates(folder, server)
         for name, text in (config_files or {}).items():
-            if Path(name).name != name:
+            if Path(name).name != name or name in ("pki", "etcd", "kubeconfig", "..") or name.endswith(".log"):
                 raise ClusterError(
-                    f"{name!r} is no file name: files stand in the server's folder, without folders of their own."
+                    f"{name!r} is no file name of your own: files stand in the server's folder, beside its pki, etcd and kubeconfig."
                 )
             (folder / name).write_text(text.replace("{folder}", str(folder)))
         pki = folder / "pki"

@@ -28,7 +28,12 @@ def start(component: Component, log: Path) -> subprocess.Popen[bytes]:
 
     It dies with this process, whatever happens. Raises ClusterError when the program cannot be run.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "ETCD_"))}
+    # Settings for kubectl and etcd are not meant for these programs, and a proxy is not on the way to loopback.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("KUBE", "ETCD_")) and not key.lower().endswith("_proxy")
+    }
     with log.open("ab") as output:
         try:
             return subprocess.Popen(

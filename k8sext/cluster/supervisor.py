@@ -28,8 +28,9 @@ from k8sext.cluster.desired_nodes import is_ready, role_label, wanted
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, make_private, read_json, write_json
 from k8sext.cluster.ports import reserve_loopback_block
+from k8sext.infra import cri
 
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 8.0
 START_LIMIT = 120.0
 POLL = 0.05
 
@@ -87,6 +88,7 @@ class Supervisor:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.to_thread(self.stop_children)
+            cri.stop_all(self.layout.nodes, self.layout.sockets)
             shutil.rmtree(self.layout.sockets, ignore_errors=True)
             self.report(phase="failed" if failed else "stopped")
         return 1 if failed else 0
@@ -132,7 +134,8 @@ class Supervisor:
             if self.state["phase"] == "starting":
                 raise ClusterError(
                     f"{component.name} ended with code {child.returncode} while the cluster started. "
-                    f"Its log {log} ends with:\n{process.last_words(log)}"
+                    f"Its log {log} ends with:\n{process.last_words(log)}\n"
+                    "If the cluster's data is damaged, remove it with `k8sext down` and start anew."
                 )
             if time.time() - entry["since"] > LONGEST_PAUSE:
                 pause = 0.5
@@ -198,12 +201,12 @@ class StopRequested(Exception):
     """The cluster is to stop while something is still waited for."""
 
 
-def take_lock(path: Path) -> int | None:
+def take_lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
     """The lock as a file descriptor, held until it is closed or the process has ended; None when another process holds it."""
     # Not a file object: Python would close that at its own end, when the process is still there to be seen.
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
@@ -214,11 +217,28 @@ def is_running(layout: Layout) -> bool:
     """Whether a supervisor of this cluster lives."""
     if not layout.supervisor_lock.exists():
         return False
-    lock = take_lock(layout.supervisor_lock)
+    lock = take_lock(layout.supervisor_lock, fcntl.LOCK_SH)
     if lock is None:
         return True
     os.close(lock)
     return False
+
+
+def become_supervisor(layout: Layout) -> bool:
+    """Take the lock for this process's life, and write its id into it. A question by is_running() may hold it for a moment."""
+    deadline = time.monotonic() + 1
+    while (lock := take_lock(layout.supervisor_lock)) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return True
+
+
+def running_pid(layout: Layout) -> int | None:
+    """The process id of the supervisor that lives, None when none does."""
+    return int(layout.supervisor_lock.read_text() or 0) or None if is_running(layout) else None
 
 
 async def _main(layout: Layout) -> int:
@@ -230,6 +250,6 @@ async def _main(layout: Layout) -> int:
 
 if __name__ == "__main__":
     here = Layout(sys.argv[1], Path(sys.argv[2]))
-    if take_lock(here.supervisor_lock) is None:
+    if not become_supervisor(here):
         sys.exit(f"A supervisor for {here.data} runs already.")
     sys.exit(asyncio.run(_main(here)))

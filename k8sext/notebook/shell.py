@@ -156,7 +156,7 @@ def _written(log: IO[bytes]) -> bytes:
 
 def _follow(process: subprocess.Popen[bytes], show: Callable[[str], None] | None) -> tuple[str, str]:
     """Read both pipes until they end, or until the command has ended and left them to a process that lives on."""
-    texts = {1: "", 2: ""}
+    texts: dict[int, list[str]] = {1: [], 2: []}
     with selectors.DefaultSelector() as selector:
         for number, pipe, forward in ((1, process.stdout, show), (2, process.stderr, _complain)):
             if pipe is not None:
@@ -170,12 +170,12 @@ def _follow(process: subprocess.Popen[bytes], show: Callable[[str], None] | None
                 number, forward, decoder = key.data
                 data = os.read(key.fd, 65536)
                 text = decoder.decode(data, final=not data)
-                texts[number] += text
+                texts[number].append(text)
                 if forward and text:
                     forward(text)
                 if not data:
                     selector.unregister(key.fileobj)
-    return texts[1], texts[2]
+    return "".join(texts[1]), "".join(texts[2])
 
 
 def _decoder() -> io.IncrementalNewlineDecoder:

@@ -44,6 +44,8 @@ class Counts(NamedTuple):
 def look(pod: Pod, node: Node) -> Seen | None:
     """Look at the pods of one node; None if there is nothing to say."""
     affinity, anti_affinity = pod.demands.affinity, pod.demands.anti_affinity
+    if not affinity and not anti_affinity and not node.mentioning:
+        return None
     against = tuple(
         term.topology_key
         for other in node.mentioning.values()
@@ -75,7 +77,7 @@ def count(pod: Pod, seen: Iterable[tuple[Node, Seen]]) -> Counts | None:
 
 def check(pod: Pod, node: Node, counts: Counts) -> Reasons:
     """Check one node: near enough, far enough, and nobody there who wants this pod to keep away."""
-    if not _near(pod, node, counts):
+    if pod.demands.affinity and not _near(pod, node, counts):
         return NOT_NEAR
     for term in pod.demands.anti_affinity:
         if (
@@ -115,6 +117,8 @@ def _add(places: set[Place], node: Node, key: str) -> None:
 
 def look_preferred(pod: Pod, node: Node) -> Counter[str] | None:
     """Look at one node: by topology key, the weight of all that attracts the pod less all that repels it, from either side."""
+    if not pod.demands.mentions_pods and not node.mentioning:
+        return None
     weights: Counter[str] = Counter()
     if pod.demands.preferred_affinity or pod.demands.preferred_anti_affinity:
         for other in node.pods.values():

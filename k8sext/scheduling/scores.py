@@ -60,17 +60,23 @@ def _evenness(shares: Sequence[float]) -> int:
 
 def taint_preference(pod: Pod, node: Node) -> int:
     """How many PreferNoSchedule taints the pod does not tolerate: fewer is better. Source: TaintToleration."""
+    if not node.taints:
+        return 0
     soft = [taint for taint in node.taints if taint["effect"] == "PreferNoSchedule"]
     return sum(not tolerates(pod, taint, ("", "PreferNoSchedule")) for taint in soft)
 
 
 def preferred_node_affinity(pod: Pod, node: Node) -> int:
     """The sum of the weights of the terms that select the node. Source: NodeAffinity."""
+    if not pod.demands.preferred_node_terms:
+        return 0
     return sum(term.weight for term in pod.demands.preferred_node_terms if fits_any([term], node))
 
 
 def look_images(pod: Pod, node: Node) -> dict[str, int] | None:
     """The sizes of those images of the pod that the node has."""
+    if not node.images:
+        return None
     return {name: node.images[name] for name in map(_with_tag, pod.demands.images) if name in node.images} or None
 
 

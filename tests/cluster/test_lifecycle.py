@@ -105,6 +105,7 @@ def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_dat
 def test_stale_state_of_a_machine_that_was_switched_off_is_no_running_cluster(data: Path) -> None:
     where = layout("one", data)
     data.mkdir()
+    where.marker.touch()
     where.supervisor_lock.touch()
     # After a reboot the process id belongs to somebody else: here, to this test.
     write_json(where.state, {"phase": "ready", "pid": os.getpid(), "components": {}})
@@ -192,7 +193,6 @@ def test_down_leaves_foreign_files_in_a_folder_of_the_learners_own(data: Path) -
         (["up", "--provider", "cloud"], "There is no provider 'cloud'"),
         (["kubeconfig", "--name", "nobody"], "There is no cluster nobody"),
         (["logs", "etcd", "--name", "nobody"], "There is no cluster nobody"),
-        (["up", "--port", "99999999"], "is not a port"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_1(arguments: list[str], sentence: str) -> None:
@@ -213,3 +213,55 @@ def test_a_socket_folder_made_by_somebody_else_is_refused(data: Path, tmp_path: 
     finally:
         where.sockets.unlink()
     assert clusters.up("one", data).started_here
+
+
+def test_down_never_removes_what_is_no_clusters(tmp_path: Path) -> None:
+    for name in ("logs", "pki", "etcd", "nodes"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    (tmp_path / "mine" / "kubeconfig").write_text("mine")
+    assert "There is no cluster" in k8sext("down", "--data", str(tmp_path / "mine")).stdout
+    assert len(list((tmp_path / "mine").iterdir())) == 5
+    done = k8sext("up", "--data", str(tmp_path / "mine"), check=False)
+    assert done.returncode == 1 and "name an empty or a new folder with --data" in done.stderr
+
+
+def test_a_name_given_in_a_notebook_of_another_cluster_means_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K8SEXT_CLUSTER", "main")
+    monkeypatch.setenv("K8SEXT_DATA", str(tmp_path / "main"))
+    assert layout().data == layout("main").data == tmp_path / "main"
+    assert layout("class-2").data != tmp_path / "main"
+
+
+def test_down_finds_the_supervisor_also_when_the_state_was_damaged(data: Path) -> None:
+    found = clusters.up("one", data)
+    found.layout.state.write_text("{")
+    assert clusters.status(found.layout)["components"] == []
+    assert clusters.down(found.layout)
+    assert processes_of(data) == [] and not data.exists()
+
+
+def test_a_damaged_configuration_is_one_sentence_and_down_still_works(data: Path) -> None:
+    found = clusters.up("one", data)
+    found.layout.config.write_text("{")
+    for command in (["up"], ["status"], ["kubeconfig"], ["node", "stop", "k8sext-worker"]):
+        done = k8sext(*command, "--name", "one", "--data", str(data), check=False)
+        assert done.returncode == 1 and "is damaged: remove the cluster with `k8sext down`" in done.stderr, done.stderr
+    assert clusters.down(found.layout)
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_loopback(data: Path) -> None:
+    dead = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    k8sext("up", "--name", "one", "--data", str(data), **dead)
+    assert k8sext("status", "--name", "one", "--data", str(data), **dead).returncode == 0
+
+
+def test_sigterm_during_the_start_leaves_nothing(data: Path, eventually) -> None:
+    call = subprocess.Popen(
+        [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)], stderr=subprocess.PIPE
+    )
+    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.cmdline()[0]])
+    call.terminate()
+    call.communicate()
+    assert call.returncode == 130 and processes_of(data) == []

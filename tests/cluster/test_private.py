@@ -38,5 +38,5 @@ def test_a_flag_that_the_server_does_not_know_is_said_with_its_words() -> None:
 
 
 def test_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="is no file name"), private_api_server((), {"../outside": ""}):
+    with pytest.raises(ClusterError, match="is no file name of your own"), private_api_server((), {"../outside": ""}):
         pytest.fail("it started")

@@ -19,7 +19,7 @@ from k8sext.cluster import PrivateApiServer
 from k8sext.kube.request import ApiError, Unreachable, request
 
 
-async def until(condition: Callable[[], Any], within: float = 30) -> None:
+async def until(condition: Callable[[], Any], within: float = 60) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "not in time"

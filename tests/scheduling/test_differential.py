@@ -34,7 +34,7 @@ from tests.scheduling.conftest import FLAGS
 pytestmark = pytest.mark.cluster
 
 NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
-PROBES, WITHIN = 60, 30.0
+PROBES, WITHIN = 120, 60.0
 
 apps = st.sampled_from(["web", "db", "cache"])
 keys = st.sampled_from([ZONE, HOSTNAME, "rack"])

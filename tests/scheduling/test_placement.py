@@ -6,10 +6,10 @@ import pytest
 
 from k8sext.notebook import placement
 from k8sext.notebook.placement import Playground, World, describe, why
-from tests.scheduling.building import node, pod, taint
+from tests.scheduling.building import Json, node, pod, taint
 
 
-def waiting(name: str, message: str) -> dict[str, object]:
+def waiting(name: str, message: str) -> Json:
     condition = {"type": "PodScheduled", "status": "False", "message": message}
     return pod(name) | {"status": {"conditions": [condition]}}
 

@@ -38,6 +38,7 @@ def write(definitions: Json) -> str:
         use_standard_collections=True,
         use_union_operator=True,
         use_annotated=False,
+        strict_nullable=True,
         formatters=[Formatter.BUILTIN],
     )
     assert isinstance(text, str)

@@ -5,7 +5,9 @@ Kubernetes' schemas differ from plain OpenAPI in four ways, each handled here:
 * a reference with a description of its own is wrapped into `allOf`:              unwrapped;
 * named types that are no objects (Time, Quantity, IntOrString, FieldsV1, JSON):  put in the place of the reference;
 * CRDs nest objects without names (spec, status):                                 named after the way to them, WeatherReportSpec;
-* limits, defaults and formats (the server's to check, see the package's docstring; a decoded time loses its zeros):  left out.
+* limits and formats (the server's to check, see the package's docstring; a decoded time loses its zeros):      left out.
+
+The default of a plain field is kept: the server fills it in, so a reader never meets its absence. It is not sent unless it was set.
 """
 
 from __future__ import annotations
@@ -85,6 +87,8 @@ class _Reader:
         found = self._type(schema, path, ())
         if schema.get("nullable") and found:
             found = {"anyOf": [found, {"type": "null"}]}
+        elif found.get("type") in SCALARS and schema.get("default") is not None:
+            described["default"] = schema["default"]
         return found | described
 
     def _type(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:

@@ -35,6 +35,12 @@ def cache() -> Path:
     return cache_folder() / "programs" / f"{KUBERNETES}-linux-{architecture()}"
 
 
+def cached(name: str) -> bool:
+    """Whether the cache holds a program: a file with something in it that may be run."""
+    path = cache() / name
+    return path.is_file() and path.stat().st_size > 0 and os.access(path, os.X_OK)
+
+
 def find(names: Iterable[str] = CLUSTER_PROGRAMS, progress: Progress | None = None) -> dict[str, Path]:
     """The path of every named program; what is missing is downloaded or built, with progress said to the given listener.
 
@@ -42,7 +48,7 @@ def find(names: Iterable[str] = CLUSTER_PROGRAMS, progress: Progress | None = No
     """
     wanted = list(dict.fromkeys(names))
     found = installed.find(wanted)
-    found |= {name: cache() / name for name in wanted if name not in found and (cache() / name).exists()}
+    found |= {name: cache() / name for name in wanted if name not in found and cached(name)}
     if missing := [name for name in wanted if name not in found]:
         found |= _fetch(missing, progress or Progress())
     return {name: found[name] for name in wanted}
@@ -66,7 +72,7 @@ def _fetch(missing: list[str], progress: Progress) -> dict[str, Path]:
         with lock:
             _sweep(folder)
             try:
-                if still_missing := [name for name in missing if not (folder / name).exists()]:
+                if still_missing := [name for name in missing if not cached(name)]:
                     _from_first_source(still_missing, folder, progress)
             finally:
                 _sweep(folder)
