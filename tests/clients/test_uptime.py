@@ -59,6 +59,7 @@ def test_the_time_between_two_runs_was_down():
 
 def test_after_two_restarts_only_the_last_two_runs_are_known():
     found = seen(status(running=-100, last=(-300, -200), restarts=7))
+    assert found.restarts == 7
     assert found.now - found.known == 300
     assert found.availability == pytest.approx(2 / 3)
 
@@ -99,8 +100,8 @@ def test_what_is_not_quite_all_is_not_100_percent():
     assert [percent(share) for share in (None, 0, 0.5, 0.999999, 1)] == ["-", "0.00%", "50.00%", "99.99%", "100%"]
 
 
-def test_a_listing_shows_running_pods_and_counts_restarts(kubectl: Run, namespace: str, cluster, eventually):
-    cluster.kubectl("apply", "-f", "-", input=json.dumps(pod("crashing", "exit 3")))
+def test_a_listing_shows_what_is_down_before_what_is_up(kubectl: Run, namespace: str, cluster, eventually):
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(pod("crashing", "exit 3", restartPolicy="Never")))
     crashed = lambda: kubectl.output("uptime", "crashing", "-n", namespace, "-o", "json")  # noqa: E731
     eventually(lambda: json.loads(crashed())[0]["lastExit"] == "Error (3)")
     names = [
