@@ -50,6 +50,10 @@ def restart_api_server(server: PrivateApiServer) -> None:
     old.kill()
     if old.pid in (ours := {process.pid: process for process in _restarted}):
         ours[old.pid].wait()
+    deadline = time.monotonic() + 30
+    while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:  # until then it holds the port
+        assert time.monotonic() < deadline, "the API server does not die"
+        time.sleep(0.01)
     with (server.folder / "kube-apiserver-again.log").open("w") as log:
         _restarted.append(subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True))
 
