@@ -37,12 +37,14 @@ check: setup ## ruff, pyright and import-linter
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
 test: check ## all checks and tests, and every notebook through nbval
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests --ignore=tests/browser
+	$(BIN)/pytest tests/browser
 	$(BIN)/python -m tests.notebooks
 
 test-all: test ## the same, and each notebook twice, alone and in shuffled order, long fault rounds
-	$(BIN)/pytest tests --long
+	$(BIN)/pytest tests --ignore=tests/browser --long
 	$(BIN)/python -m tests.notebooks --alone --shuffled --twice
 
 browser: setup ## open notebooks in JupyterLab with the system's Chromium

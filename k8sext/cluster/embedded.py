@@ -217,6 +217,7 @@ def status(layout: Layout) -> dict[str, Any]:
     down, starting, ready, stopping, failed.
     """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     import psutil
 
@@ -249,7 +250,9 @@ def status(layout: Layout) -> dict[str, Any]:
     async def ask() -> list[str]:
         return await asyncio.gather(*[health(name, entry) for name, entry in components.items()])
 
-    for (name, entry), word in zip(components.items(), asyncio.run(ask()), strict=True):
+    with ThreadPoolExecutor(1) as pool:  # in a notebook an event loop runs already in this thread
+        words = pool.submit(asyncio.run, ask()).result()
+    for (name, entry), word in zip(components.items(), words, strict=True):
         memory = None
         if entry["pid"]:
             with contextlib.suppress(psutil.NoSuchProcess):
