@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from collections.abc import Iterable, Mapping
 
 from k8sext.cluster.errors import ClusterError
 
 KUBELET_PORT = 10250
+# Below the ports that Linux and macOS give to outgoing connections: one of those could sit on a server's port while it restarts.
+# Below those of NodePort services too.
+OURS = range(20000, 30000)
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -25,7 +29,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 def choose(
     names: Iterable[str], wanted: Mapping[str, int], demanded: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """A port for each name: the demanded one, else the wanted one (of the last start) if free, else any free one.
+    """A port for each name: the demanded one, else the wanted one (of the last start) if free, else a free one of ours.
 
     Raises ClusterError when a demanded port is taken or is no port.
     """
@@ -40,12 +44,19 @@ def choose(
             # Holding each port until all are chosen keeps them different.
             probe = held.enter_context(contextlib.closing(socket.socket()))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", wanted.get(name, 0)))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            chosen[name] = probe.getsockname()[1]
+            chosen[name] = _bind(probe, wanted.get(name))
     return chosen
+
+
+def _bind(probe: socket.socket, wanted: int | None) -> int:
+    """Hold the wanted port, or one of ours; only where none of ours is free, any."""
+    # In an order by chance: clusters that start at the same time hardly meet.
+    for port in ([wanted] if wanted else []) + random.sample(OURS, 100):
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    probe.bind(("127.0.0.1", 0))
+    return probe.getsockname()[1]
 
 
 def _check(port: int) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
+from k8sext.cluster import ports
 
 
 def free_port() -> int:
     """Return a port of this machine that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return ports.choose(["server"], {})["server"]

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,7 @@ def test_a_python_that_will_not_do_is_one_sentence(answers: str, sentence: str, 
 
 @pytest.mark.cluster
 def test_lab_without_a_display_prints_its_address_serves_and_ends_with_its_cluster(
-    programs: object, tmp_path: Path
+    programs: object, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environment |= {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path)}
@@ -59,9 +61,16 @@ def test_lab_without_a_display_prints_its_address_serves_and_ends_with_its_clust
             match[0] for line in lab.stdout if (match := re.search(r"http://127\.0\.0\.1\S+token=\w+", line))
         )
         server, _, token = re.sub(r"/lab\S*\?", "/api/contents/notebooks?", address).partition("token=")
-        with urllib.request.urlopen(f"{server}token={token}") as answer:
-            names = {entry["name"] for entry in json.load(answer)["content"]}
-        assert "00-start-here.ipynb" in names
+
+        def served() -> bool:
+            try:
+                answer = urllib.request.urlopen(f"{server}token={token}")
+            except urllib.error.URLError:  # it prints its address a moment before it listens
+                return False
+            with answer:
+                return "00-start-here.ipynb" in {entry["name"] for entry in json.load(answer)["content"]}
+
+        eventually(served, within=60)
         status = subprocess.run(
             [sys.executable, "-m", "k8sext", "status", *where], capture_output=True, env=environment
         )

@@ -8,7 +8,9 @@ import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -16,6 +18,7 @@ import pytest
 from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import PrivateApiServer
+from k8sext.cluster.ports import is_free
 from k8sext.kube.request import ApiError, Unreachable, request
 
 
@@ -51,11 +54,17 @@ def restart_api_server(server: PrivateApiServer) -> None:
     if old.pid in (ours := {process.pid: process for process in _restarted}):
         ours[old.pid].wait()
     deadline = time.monotonic() + 30
-    while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:  # until then it holds the port
+    port = urlsplit(server.server).port
+    assert port
+    while not is_free(port):  # a thread of it may outlive its first one, which is a zombie by then
         assert time.monotonic() < deadline, "the API server does not die"
         time.sleep(0.01)
-    with (server.folder / "kube-apiserver-again.log").open("w") as log:
+    with _log(server).open("w") as log:
         _restarted.append(subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True))
+
+
+def _log(server: PrivateApiServer) -> Path:
+    return server.folder / "kube-apiserver-again.log"
 
 
 def end_restarted() -> None:
@@ -78,7 +87,7 @@ def _process(server: PrivateApiServer, name: str) -> psutil.Process:
     return found[0]
 
 
-async def until_well(client: ApiClient, path: str = "/api/v1/namespaces/default") -> None:
+async def until_well(server: PrivateApiServer, client: ApiClient, path: str = "/api/v1/namespaces/default") -> None:
     """Wait until an API server that was restarted answers at a path."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -87,4 +96,4 @@ async def until_well(client: ApiClient, path: str = "/api/v1/namespaces/default"
             return
         except (ApiError, Unreachable):
             await asyncio.sleep(0.1)
-    pytest.fail("the API server did not come back")
+    pytest.fail("the API server did not come back; the end of its log:\n" + _log(server).read_text()[-3000:])

@@ -162,7 +162,7 @@ async def test_an_expired_resource_version_leads_to_a_fresh_list(
         await change_things(direct, range(4, 8))
         await compact(server)
         restart_api_server(server)  # a fresh server has no memory of its own beyond what etcd kept
-        await until_well(direct)
+        await until_well(server, direct)
         proxy.cut_all()
         proxy.fault = passed
         await until_equal(direct, informer, told)
@@ -175,7 +175,7 @@ async def test_a_restart_of_the_api_server_is_lived_through(server: PrivateApiSe
         await change_things(direct, range(4))
         await until_equal(direct, informer, told)
         restart_api_server(server)
-        await until_well(direct)
+        await until_well(server, direct)
         await change_things(direct, range(4, 8))
         await until_equal(direct, informer, told)
 

@@ -171,7 +171,7 @@ async def test_a_restart_of_the_api_server_is_lived_through(server: PrivateApiSe
         names = [f"restart-{index}" for index in range(10)]
         await asyncio.gather(*(reports.create(name, "Oslo") for name in names[:5]))
         restart_api_server(server)
-        await until_well(reports.client, reports.path)
+        await until_well(server, reports.client, reports.path)
         await asyncio.gather(*(reports.create(name, "Oslo") for name in names[5:]))
         await all_ready(reports, names)
         await until(lambda: operator.running[0].returncode is None)
