@@ -61,7 +61,7 @@ class PodWorker:
     @property
     def takes_resources(self) -> bool:
         """Does it count when the next pod asks for room?"""
-        return not (self._ended or self._rejection or pods.is_terminal(self.pod))
+        return not (self._gone or self._ended or self._rejection or pods.is_terminal(self.pod))
 
     def wake(self) -> None:
         """Something has changed: look again."""

@@ -163,6 +163,14 @@ def test_a_pod_too_large_for_its_node_is_out_of_cpu(namespace: Namespace) -> Non
     assert "requested: 64000" in status["message"]
 
 
+def test_a_pod_that_was_deleted_by_force_leaves_its_room_at_once(namespace: Namespace) -> None:
+    deaf = {"command": ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]}
+    large = {"resources": {"requests": {"cpu": "3"}}}
+    namespace.pod("one", container=deaf | large, nodeName="k8sext-worker2", wait="Running")
+    namespace.kubectl("delete", "pod", "one", "--grace-period=0", "--force")
+    namespace.pod("two", container=large, nodeName="k8sext-worker2", wait="Running")
+
+
 def test_a_volume_of_a_kind_that_is_not_served_is_refused_in_an_event(namespace: Namespace) -> None:
     namespace.pod(
         "one",
