@@ -170,7 +170,11 @@ def doctor(output: Format = Output.table) -> None:
 @app.command()
 def lab(
     folder: Annotated[
-        Path | None, typer.Argument(help="The folder with the notebooks [default: the workbook's].")
+        Path | None,
+        typer.Argument(
+            help="A folder with notebooks, or one to copy the workbook's to; what you changed in it stays as it is "
+            "[default: the workbook's own]."
+        ),
     ] = None,
     name: Name = None,
     data: Data = None,

@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from k8sext import cluster
+from k8sext import cluster, course
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.programs.progress import for_terminal
-
-FIRST_NOTEBOOK = "00-start-here.ipynb"
 
 
 def serve(folder: Path | None, name: str | None, data: Path | None, port: int | None, browser: bool | None) -> int:
@@ -57,19 +55,27 @@ def _end(server: subprocess.Popen[bytes]) -> int:
 
 
 def _notebooks(folder: Path | None) -> Path:
-    candidates = [folder] if folder else [Path("notebooks"), Path(__file__).parents[1] / "notebooks"]
-    for candidate in candidates:
-        if next(candidate.glob("*.ipynb"), None):
-            return candidate.absolute()
-    raise ClusterError(
-        f"There are no notebooks in {candidates[0]}: name their folder, as in `k8sext lab path/to/notebooks`, or start this in the "
-        "workbook's own folder."
-    )
+    """The folder to serve: the one named, after a copy of the workbook into it unless it has notebooks already; else the workbook's own."""
+    if folder is None:
+        for candidate in (Path("notebooks"), course.CHECKOUT / "notebooks"):
+            if _has_notebooks(candidate):
+                return candidate.absolute()
+        raise ClusterError(
+            "There are no notebooks here: `k8sext lab FOLDER` copies the workbook's to a folder of yours and opens them."
+        )
+    if _has_notebooks(folder):
+        return folder.absolute()
+    print(f"{course.copy_to(folder)} in {folder}.", flush=True)
+    return (folder / "notebooks").absolute()
+
+
+def _has_notebooks(folder: Path) -> bool:
+    return next(folder.glob("*.ipynb"), None) is not None
 
 
 def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[str]:
     """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened too."""
-    first = FIRST_NOTEBOOK if (notebooks / FIRST_NOTEBOOK).exists() else ""
+    first = course.FIRST_NOTEBOOK if (notebooks / course.FIRST_NOTEBOOK).exists() else ""
     if browser is None:
         browser = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     options = [

@@ -95,7 +95,7 @@ def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_dat
     found = clusters.up("one", data)
     found.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     os.kill(found.status()["pid"], signal.SIGKILL)
-    eventually(lambda: not [p for p in processes_of(data) if "k8sext.infra.cri.shim" not in " ".join(p.cmdline())])
+    eventually(lambda: not [p for p in processes_of(data) if "k8sext.infra.cri.shim" not in " ".join(p.info["cmdline"])])
     assert found.status()["phase"] == "down"
     again = clusters.up("one", data)
     assert again.started_here
@@ -119,13 +119,13 @@ def test_two_calls_at_once_start_one_cluster(data: Path) -> None:
     calls = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = sorted(call.communicate()[0].splitlines()[0].split(" is up ")[1][:7] for call in calls)
     assert said == ["already", "already", "at http"]
-    assert len([p for p in processes_of(data) if Path(p.cmdline()[0]).name == "kube-apiserver"]) == 1
+    assert len([p for p in processes_of(data) if Path(p.info["cmdline"][0]).name == "kube-apiserver"]) == 1
 
 
 def test_ctrl_c_during_the_start_leaves_nothing(data: Path, eventually) -> None:
     command = [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)]
     call = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.cmdline()[0]])
+    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.info["cmdline"][0]])
     call.send_signal(signal.SIGINT)
     assert "Traceback" not in call.communicate()[1]
     assert call.returncode == 130
@@ -261,7 +261,7 @@ def test_sigterm_during_the_start_leaves_nothing(data: Path, eventually) -> None
     call = subprocess.Popen(
         [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)], stderr=subprocess.PIPE
     )
-    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.cmdline()[0]])
+    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.info["cmdline"][0]])
     call.terminate()
     call.communicate()
     assert call.returncode == 130 and processes_of(data) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 import time
@@ -76,13 +77,12 @@ def end_restarted() -> None:
 
 
 def _process(server: PrivateApiServer, name: str) -> psutil.Process:
-    found = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.name() == name[:15]
-        and process.status() != psutil.STATUS_ZOMBIE
-        and str(server.folder) in str(process.cmdline())
-    ]
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+            dead = process.status() == psutil.STATUS_ZOMBIE
+            if process.name() == name[:15] and not dead and str(server.folder) in str(process.cmdline()):
+                found.append(process)
     assert len(found) == 1, found
     return found[0]
 
