@@ -1,8 +1,9 @@
-"""Two small servers beside a controller: probes for the kubelet, figures for Prometheus."""
+"""Two small servers beside a controller: probes for the kubelet, figures for Prometheus; and where and as whom it runs."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,14 @@ def bind_address() -> str:
     The embedded cluster gives K8SEXT_BIND_ADDRESS; elsewhere the manifest passes the pod's address as POD_IP.
     """
     return os.environ.get("K8SEXT_BIND_ADDRESS") or os.environ.get("POD_IP") or "127.0.0.1"
+
+
+def host_name() -> str:
+    """Return the pod's name in a pod, else this machine's.
+
+    A runtime tells it in HOSTNAME as well: where containers cannot have a host name of their own, the system call gives the machine's.
+    """
+    return os.environ.get("HOSTNAME") or socket.gethostname()
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
@@ -22,7 +21,7 @@ from k8sext.kube.connect import ConnectError, from_kubeconfig, in_cluster, servi
 from k8sext.kube.election import LEASE_DURATION, LeadershipLost, lead
 from k8sext.kube.events import EventRecorder
 from k8sext.kube.metrics import ControllerMetrics
-from k8sext.kube.serve import bind_address, serving
+from k8sext.kube.serve import bind_address, host_name, serving
 from k8sext.operators.controller import Controller
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ async def run(options: Namespace) -> None:
     """Connect, serve probes and figures, and work until a signal comes. Raises ConnectError, OSError, LeadershipLost."""
     namespace = "" if options.namespace == "*" else options.namespace or own_namespace()
     metrics = ControllerMetrics("weatherreport")
-    async with connected(options) as client, EventRecorder(client, NAME, socket.gethostname()) as recorder:
+    async with connected(options) as client, EventRecorder(client, NAME, host_name()) as recorder:
         controller = Controller(client, namespace, recorder=None if options.no_events else recorder, metrics=metrics)
 
         async def work() -> None:
@@ -93,7 +92,7 @@ async def _elected(client: ApiClient, work: Callable[[], Awaitable[None]], optio
         work,
         name=NAME,
         namespace=namespace or "default",
-        identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        identity=f"{host_name()}_{uuid.uuid4().hex[:8]}",
         lease_duration=duration,
         renew_deadline=duration * 2 // 3,
         retry_period=max(1, duration // 7),

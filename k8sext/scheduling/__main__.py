@@ -8,13 +8,12 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from k8sext.kube import connect
 from k8sext.kube.election import LeadershipLost, lead
-from k8sext.kube.serve import serving
+from k8sext.kube.serve import host_name, serving
 from k8sext.scheduling.profiles import FILTER_NAMES, SCORE_NAMES, Profile, choose
 
 
@@ -84,7 +83,7 @@ async def run(options: argparse.Namespace) -> None:
             )
         )
         if options.leader_elect:
-            identity = f"{socket.gethostname()}-{os.getpid()}"
+            identity = f"{host_name()}-{os.getpid()}"
             await lead(client, scheduler.run, name=options.name, namespace=options.namespace, identity=identity)
         else:
             await scheduler.run()

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from k8sext.kube.metrics import ControllerMetrics
 from k8sext.kube.queue import WorkQueue
-from k8sext.kube.serve import bind_address, serving
+from k8sext.kube.serve import bind_address, host_name, serving
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
@@ -83,3 +83,11 @@ def test_servers_listen_on_the_pods_address_or_on_loopback(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert bind_address() == address
+
+
+def test_a_pod_knows_its_name_where_it_has_no_host_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "the-machine")
+    monkeypatch.setenv("HOSTNAME", "web-0")
+    assert host_name() == "web-0"
+    monkeypatch.delenv("HOSTNAME")
+    assert host_name() == "the-machine"
