@@ -25,10 +25,6 @@ def test_every_product_has_a_source():
     assert [product(source) for source in sources()] == sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-TOO_LONG = ("05-controllers", "07-access-control", "08-admission-webhooks", "10-placing-pods", "11-custom-schedulers")
-"""Notebooks that wait for an editor: they have more, or longer, cells than a sitting takes."""
-
-
 @each_notebook
 def test_source_and_product_have_the_same_cells(source):
     expected, found = read_source(source).cells, read_product(product(source)).cells
@@ -87,11 +83,16 @@ def test_every_figure_has_alt_text_and_a_text_twin(source):
 
 
 @each_notebook
-def test_the_rhythm_is_short_cells_each_with_words_before(source, request):
-    if source.stem in TOO_LONG:
-        request.applymarker(
-            pytest.mark.xfail(reason="longer than the course's rhythm allows: to be shortened", strict=True)
-        )
+def test_a_widget_leaves_its_text_twin_and_no_state(source):
+    notebook = read_product(product(source))
+    assert "widgets" not in notebook.metadata
+    for output in (output for cell in code_cells(notebook) for output in cell.outputs if "data" in output):
+        assert not [kind for kind in output.data if "widget" in kind]
+        assert output.data["text/plain"]
+
+
+@each_notebook
+def test_the_rhythm_is_short_cells_each_with_words_before(source):
     cells = read_source(source).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     assert 14 <= len(code) <= 34
