@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import textwrap
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,11 @@ def _draw(world: World) -> Any:
     most = max((len(_on(world, node)) for node in world.nodes), default=0)
     row = NODE_HEIGHT + POD_HEIGHT * max(most, 1) + 0.5
     wide = max((len(nodes) for nodes in zones.values()), default=1) * (NODE_WIDTH + 0.3)
-    waiting = _waiting(world)
+    waiting = [
+        line
+        for pod in _waiting(world)
+        for line in textwrap.wrap(f"waiting: {pod['metadata']['name']}: {why(pod)}", 105, subsequent_indent="    ")
+    ]
     height = len(zones) * row + 0.3 * len(waiting) + 0.2
     figure = Figure(figsize=(max(wide, 7.0), max(height, 1.5)), layout="constrained")
     axes = figure.add_subplot()
@@ -107,9 +112,8 @@ def _draw(world: World) -> Any:
         axes.text(0.1, number * row + 0.15, f"zone {zone}", fontsize=9, color=LINE)
         for place, node in enumerate(nodes):
             _draw_node(axes, world, node, 0.1 + place * (NODE_WIDTH + 0.3), number * row + 0.3, row - 0.45)
-    for number, pod in enumerate(waiting):
-        text = f"waiting: {pod['metadata']['name']}: {why(pod)}"
-        axes.text(0.1, len(zones) * row + 0.2 + 0.3 * number, text[:110], fontsize=8)
+    for number, line in enumerate(waiting):
+        axes.text(0.1, len(zones) * row + 0.2 + 0.3 * number, line, fontsize=8)
     return figure
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from IPython.utils.text import SList
@@ -25,6 +25,8 @@ from k8sext.notebook.processes import ProcessGroups
 
 FIRST_LINE_WITHIN = 5.0
 INTERRUPT_GRACE = 2.0
+LAST_WORDS = 0.3
+"""Seconds after a background command's first line, in which it may turn out that this was an error message, and its end."""
 POLL = 0.02
 
 
@@ -111,6 +113,8 @@ class Shell:
             try:
                 while process.poll() is None and b"\n" not in _written(log) and time.monotonic() < deadline:
                     time.sleep(POLL)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LAST_WORDS)
             except KeyboardInterrupt:
                 self.groups.interrupt(process, INTERRUPT_GRACE)
                 raise

@@ -14,7 +14,6 @@ from tests.notebooks.pages import NOTEBOOKS, code_cells, is_compared, product, r
 each_notebook = pytest.mark.parametrize("source", sources(), ids=lambda source: source.stem)
 OPENING = ("**What you will do.**", "**What you will learn.**", "**What you need.**", "**Time.**")
 CLOSING = ("## What you proved", "## Exercises", "## What's next")
-PLANNED = 16
 
 
 def prose(source: Path) -> str:
@@ -67,10 +66,30 @@ def test_the_page_keeps_to_the_template(source):
 
 
 @each_notebook
-def test_links_lead_to_notebooks_of_the_course(source):
+def test_links_lead_to_notebooks_of_the_course_and_to_headings_in_them(source):
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", prose(source)):
-        number = int(re.fullmatch(r"(\d\d)-[a-z-]+\.ipynb", target)[1])  # pyright: ignore[reportOptionalSubscript]
-        assert number < PLANNED
+        page, _, heading = target.partition("#")
+        linked = source.with_name(page).with_suffix(".md")
+        assert linked in sources(), target
+        # JupyterLab's anchor of a heading is its text with dashes for blanks
+        assert not heading or re.search(rf"^#+ {re.escape(heading.replace('-', ' '))}$", prose(linked), re.MULTILINE), (
+            target
+        )
+
+
+def test_the_summary_names_every_notebook_and_no_file_that_is_not_there():
+    text = prose(NOTEBOOKS / "source" / "15-summary.md")
+    parts = text[text.index("## The chapter, part by part") : text.index("## Exercises")]
+    assert set(re.findall(r"\((\d\d)-", parts)) == {source.stem[:2] for source in sources()} - {"00", "15"}
+    for file in re.findall(r"`((?:k8sext|manifests)/[^`]+)`", parts):
+        assert (NOTEBOOKS.parent / file).exists(), file
+
+
+@each_notebook
+def test_a_notebook_reads_no_source_of_the_checkout(source):
+    """A learner who installed the package has the notebooks and manifests, and nothing else of it."""
+    text = "\n".join(cell.source for cell in read_source(source).cells if cell.cell_type == "code")
+    assert set(re.findall(r"\.\./(\w+)", text)) <= {"manifests"}
 
 
 @each_notebook
