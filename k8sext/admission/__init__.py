@@ -3,7 +3,7 @@
 Read in this order: `review` (the questions), `functions` (the decorators), `engine` (from question to answer), `server` and `tls`
 (HTTPS), `registration` (how the API server learns of a webhook), `serving` (all of it from a notebook), `flags` (webhooks that need
 flags of the API server), `deployment` and `incluster` (all of it in a pod), `journey` (one request's way, from the audit log), and
-the `examples`.
+the `examples`. The room `initializers` within re-creates what came before webhooks.
 
 Left out, because it costs more lines than it teaches: AdmissionReview v1beta1, gone since Kubernetes 1.22; authentication by OpenID
 Connect (the API server does that itself); metrics of the webhooks (the API server counts and times every call, see notebook 08).
