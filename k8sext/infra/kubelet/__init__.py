@@ -7,13 +7,15 @@ One process runs any number of nodes. Read it in this order:
 * `pods` has one worker for each pod: look at the runtime, `plan` the next step, take it, report the `status`, again;
 * `sandbox` and `containers` take the steps, `translate` puts them into the words of CRI, with `images`,
   `env`, `volumes`, `probes`, `actions` and `backoff` at their side;
-* `server` answers the API server: logs, exec, attach.
+* `plugins` finds CSI drivers and names them in the `csinode`, `claims` says which volume a pod means, `csi` has the drivers bring it;
+* `server` answers the API server: logs, exec, attach, and how full volumes are.
 
 It speaks to the runtime over CRI only, so any CRI runtime will do. It keeps no state of its own that matters: kill it at any
 instruction, and the next one goes on from what the API server and the runtime know.
 
-Left out, because it costs more than it teaches: static pods, volumes other than emptyDir, configMap, secret, downwardAPI and
-projected (an event refuses them), fsGroup, in-place resize, image pull secrets, image garbage collection, eviction under pressure, devices,
-cluster DNS, node affinity at admission, restartPolicyRules, `terminationMessagePath` (logs stand in for it), and port-forward,
-which still tunnels SPDY.
+Left out, because it costs more than it teaches: static pods, volumes other than emptyDir, configMap, secret, downwardAPI,
+projected, hostPath below /var/lib/kubelet and claims served by CSI (an event refuses others), of CSI attaching, block devices, inline
+volumes, secrets and pod information, fsGroup, in-place resize, image pull secrets, image garbage collection, eviction under
+pressure, devices, cluster DNS, node affinity at admission, restartPolicyRules, `terminationMessagePath` (logs stand in for it), and
+port-forward, which still tunnels SPDY.
 """

@@ -35,7 +35,7 @@ class Fleet:
 
     def places(self, name: str) -> Places:
         endpoint = self.runtime_endpoint or f"unix://{self.socket_dir}/cri-{name}.sock"
-        return Places(self.root / name, self.client_ca, endpoint, self.loopback)
+        return Places(self.root / name, self.client_ca, endpoint, self.loopback, self.socket_dir / f"csi-{name}")
 
 
 async def run_fleet(fleet: Fleet) -> None:

@@ -21,16 +21,21 @@ from k8sext.infra.kubelet import pod as pods
 from k8sext.infra.kubelet.actions import Actions
 from k8sext.infra.kubelet.admission import check
 from k8sext.infra.kubelet.backoff import Backoff
+from k8sext.infra.kubelet.claims import Claims
 from k8sext.infra.kubelet.context import Context, Settings
+from k8sext.infra.kubelet.csi import CsiVolumes
+from k8sext.infra.kubelet.csinode import CsiNode
+from k8sext.infra.kubelet.disk import Disk
 from k8sext.infra.kubelet.images import Images
 from k8sext.infra.kubelet.node import NodeSpec, Readiness
 from k8sext.infra.kubelet.objects import Objects
+from k8sext.infra.kubelet.plugins import Plugins
 from k8sext.infra.kubelet.pod import Json
 from k8sext.infra.kubelet.pods import PodWorker
 from k8sext.infra.kubelet.runtime import RUNNING, Runtime, RuntimeFailure
 from k8sext.infra.kubelet.sandbox import Sandboxes
 from k8sext.infra.kubelet.server import Server
-from k8sext.infra.kubelet.volumes import Volumes
+from k8sext.infra.kubelet.volumes import VolumeError, Volumes
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.events import EventRecorder, timestamp
 from k8sext.kube.watch import Changed, Listed, list_and_watch
@@ -39,6 +44,7 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 10
 """Two of them are watches. More would cost memory and handshakes and make nothing faster."""
+ORPHAN_SECONDS = 2.0
 RELIST_BUSY, RELIST_QUIET, BUSY_SECONDS = 0.2, 1.0, 3.0
 
 
@@ -52,6 +58,8 @@ class Places:
     runtime_endpoint: str
     loopback: str
     """The first two numbers of the loopback addresses that stand for 10.244."""
+    registry: Path
+    """Where drivers put their sockets."""
 
     def dial(self, address: str) -> str:
         """Where an address of the pod network can be reached on this machine."""
@@ -73,6 +81,10 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         recorder = await stack.enter_async_context(EventRecorder(client, "kubelet", spec.name))
         objects = Objects(client)
+        disk = Disk(places.folder / "kubelet", places.registry)
+        disk.make()
+        plugins = Plugins(disk, CsiNode(client, spec.name))
+        csi = CsiVolumes(disk, plugins, Claims(client, objects))
         address = urlsplit(client.configuration.host)
         context = Context(
             node_name=spec.name,
@@ -84,7 +96,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
             runtime=runtime,
             recorder=recorder,
             objects=objects,
-            volumes=Volumes(places.folder / "kubelet" / "pods", objects),
+            volumes=Volumes(disk, objects, csi),
             actions=Actions(runtime, session, places.dial),
             dial=places.dial,
             settings=settings,
@@ -92,8 +104,8 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
             pulls=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
             limits_note=about["limits"] if about.get("limits", "enforced") != "enforced" else "",
         )
-        kubelet = Kubelet(context, versions.runtime_name)
-        server = Server(runtime, session, kubelet.find_pod, kubelet.end_of)
+        kubelet = Kubelet(context, versions.runtime_name, plugins)
+        server = Server(runtime, session, kubelet.find_pod, kubelet.end_of, csi.stats)
         certificate, key = places.folder / "kubelet.crt", places.folder / "kubelet.key"
         runner = await server.start(places.dial(spec.ip), certificate, key, places.client_ca)
         stack.push_async_callback(runner.cleanup)
@@ -103,8 +115,8 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
 class Kubelet:
     """The workers of one node's pods and what wakes them."""
 
-    def __init__(self, context: Context, runtime_name: str) -> None:
-        self._context, self._runtime_name = context, runtime_name
+    def __init__(self, context: Context, runtime_name: str, plugins: Plugins) -> None:
+        self._context, self._runtime_name, self._plugins = context, runtime_name, plugins
         self._images = Images(context)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -126,6 +138,8 @@ class Kubelet:
                 group.create_task(self._context.objects.watch_services())
                 group.create_task(self._watch_pods())
                 group.create_task(self._watch_runtime())
+                group.create_task(self._plugins.run(self.wake_all))
+                group.create_task(self._clear_away_orphans())
                 group.create_task(rotation.rotate_logs(self._context.runtime, self._context.pod_logs, self._work))
         finally:
             for task in self._tasks.values():
@@ -141,6 +155,11 @@ class Kubelet:
         """A question to ask again and again of a container that runs now: has it ended since?"""
         looks = self._looks + 1  # the look that is under way may have begun before the container did
         return lambda: self._looks > looks and run_id not in self._running
+
+    def wake_all(self) -> None:
+        """Something that pods may have waited for is here."""
+        for worker in self._workers.values():
+            worker.wake()
 
     async def check_runtime(self) -> Readiness:
         """Is the runtime ready for pods?"""
@@ -195,9 +214,6 @@ class Kubelet:
         loop = asyncio.get_running_loop()
         sandboxes, seen, busy_until = Sandboxes(self._context), {}, 0.0
         await self._listed.wait()
-        for uid in self._context.volumes.known_pods():
-            if uid not in self._workers:
-                await self._clear_away(sandboxes, uid)
         while True:
             if not self._workers and not seen:
                 self._work.clear()
@@ -220,9 +236,18 @@ class Kubelet:
                 busy_until = loop.time() + BUSY_SECONDS
             await asyncio.sleep(RELIST_BUSY if loop.time() < busy_until else RELIST_QUIET)
 
+    async def _clear_away_orphans(self) -> None:
+        """Take back what pods left that went while no kubelet ran; a volume may have to wait for its driver."""
+        sandboxes = Sandboxes(self._context)
+        await self._listed.wait()
+        while left := [uid for uid in self._context.volumes.known_pods() if uid not in self._workers]:
+            for uid in left:
+                await self._clear_away(sandboxes, uid)
+            await asyncio.sleep(ORPHAN_SECONDS)
+
     async def _clear_away(self, sandboxes: Sandboxes, uid: str) -> None:
         log.info("clearing away what is left of pod %s", uid)
         try:
             await sandboxes.clean_up(uid)
-        except RuntimeFailure as error:
-            log.warning("clearing away pod %s: %s", uid, error.message)
+        except (RuntimeFailure, VolumeError) as error:
+            log.warning("clearing away pod %s: %s", uid, error)

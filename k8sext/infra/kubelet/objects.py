@@ -49,7 +49,7 @@ class Objects:
         self._reads = {known: read for known, read in self._reads.items() if now - read[0] < FRESH_SECONDS}
         if key not in self._reads:
             path = f"/api/v1/namespaces/{namespace}/{kind}/{name}"
-            self._reads[key] = (now, asyncio.create_task(self._read(path)))
+            self._reads[key] = (now, asyncio.create_task(self.read(path)))
         return await asyncio.shield(self._reads[key][1])
 
     async def token(self, pod: Json, audience: str, seconds: int) -> Token:
@@ -97,7 +97,8 @@ class Objects:
                 case Changed(_, item):
                     self._services[full_name(item)] = item
 
-    async def _read(self, path: str) -> Json | None:
+    async def read(self, path: str) -> Json | None:
+        """Whatever stands at a path now, None if nothing does. Raises ApiError, Unreachable."""
         try:
             return await self._patiently("GET", path)
         except ApiError as error:

@@ -108,7 +108,7 @@ class PodWorker:
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise
             return 0
-        except (RuntimeFailure, ApiError, Unreachable, OSError) as error:
+        except (RuntimeFailure, ApiError, Unreachable, VolumeError, OSError) as error:
             outage = isinstance(error, RuntimeFailure) and error.is_outage  # one warning for the node is enough
             log.log(
                 logging.DEBUG if outage else logging.WARNING, "%s: %s; trying again", pods.full_name(self.pod), error
@@ -170,7 +170,7 @@ class PodWorker:
         await self._reporter.flush()
         if state.sandbox:
             await self._sandboxes.stop(state.sandbox.id)
-        self._context.volumes.remove(pods.uid(self.pod))
+        await self._context.volumes.remove(pods.uid(self.pod))
         return NEVER
 
     async def _terminate(self) -> float:
@@ -238,7 +238,7 @@ class PodWorker:
             renew_at = await self._context.volumes.prepare(self.pod, where)
         except VolumeError as error:
             self._context.event(self.pod, "Warning", "FailedMount", str(error))
-            raise OSError(f"volumes: {error}") from error
+            raise
         delay = volumes.soon(renew_at, self._context.settings.sync_frequency)
         self._volumes_due = asyncio.get_running_loop().time() + delay
 

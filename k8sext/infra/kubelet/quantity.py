@@ -29,3 +29,11 @@ def divide(quantity: str, divisor: str = "1") -> int:
     """How often the divisor goes into the quantity, rounded up, as resourceFieldRef wants it."""
     by = parse(divisor)
     return math.ceil(parse(quantity) / (by or 1))
+
+
+def written(size: int) -> str:
+    """A size as people write it, if it is a round one."""
+    for power, unit in ((4, "Ti"), (3, "Gi"), (2, "Mi"), (1, "Ki")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)

@@ -62,7 +62,7 @@ class Sandboxes:
     async def clean_up(self, pod_uid: str) -> None:
         """Leave nothing of a pod on the node: sandboxes, volumes, logs."""
         await self.remove(pod_uid)
-        self._context.volumes.remove(pod_uid)
+        await self._context.volumes.remove(pod_uid)
         for folder in self._context.pod_logs.glob(f"*_{pod_uid}"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,24 +18,31 @@ from aiohttp import web
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet import logs, streams
 from k8sext.infra.kubelet import pod as pods
+from k8sext.infra.kubelet.figures import volume_metrics
 from k8sext.infra.kubelet.pod import Json
 from k8sext.infra.kubelet.runtime import RUNNING, Runtime, RuntimeFailure
+from k8sext.kube.serve import METRICS_TYPE
 
 PORT = 10250
 API_SERVER = "kube-apiserver-kubelet-client"
 
+Stats = Callable[[], Awaitable[list[tuple[Any, Any]]]]
 FindPod = Callable[[str, str], Json | None]
 EndOf = Callable[[str], Callable[[], bool]]
 
 
 class Server:
-    """The HTTPS server of one node. `find_pod` knows its pods by namespace and name, `end_of` when its containers end."""
+    """The HTTPS server of one node. `find_pod` knows pods by namespace and name, `end_of` when a container ends, `stats` of volumes."""
 
-    def __init__(self, runtime: Runtime, session: aiohttp.ClientSession, find_pod: FindPod, end_of: EndOf) -> None:
+    def __init__(
+        self, runtime: Runtime, session: aiohttp.ClientSession, find_pod: FindPod, end_of: EndOf, stats: Stats
+    ) -> None:
         self._runtime, self._session, self._find_pod, self._end_of = runtime, session, find_pod, end_of
+        self._stats = stats
         self._app = web.Application(middlewares=[_only_the_api_server])
         route = "/{namespace}/{pod}/{container}"
         self._app.router.add_get("/healthz", _healthz)
+        self._app.router.add_get("/metrics", self._metrics)
         self._app.router.add_get("/containerLogs" + route, self._logs)
         for name, handler in (("exec", self._exec), ("attach", self._attach)):
             for path in (f"/{name}{route}", f"/{name}/{{namespace}}/{{pod}}/{{uid}}/{{container}}"):
@@ -77,6 +84,9 @@ class Server:
         run = await self._find_running(request)
         question = cri.AttachRequest(container_id=run.id, **_streams(request))
         return await streams.proxy(request, self._session, (await self._ask("Attach", question)).url)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=volume_metrics(await self._stats()), headers={"Content-Type": METRICS_TYPE})
 
     async def _ask(self, method: str, question: Any) -> Any:
         try:

@@ -1,7 +1,8 @@
 """Volumes: folders of the node that the runtime puts to their mountPath.
 
-Their content comes from the API server and is written again every minute or so, and when a token grows old; a container sees the change
-without being restarted, except through subPath.
+The content of most comes from the API server and is written again every minute or so, and when a token grows old; a container sees the
+change without being restarted, except through subPath. The volume of a claim comes from a CSI driver (`csi`), a hostPath from the node's
+own disk (`disk`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet import atomic, env
+from k8sext.infra.kubelet.claims import ClaimError
+from k8sext.infra.kubelet.csi import CsiVolumes
+from k8sext.infra.kubelet.disk import Disk, NotOnDisk
 from k8sext.infra.kubelet.env import ConfigError, Surroundings
 from k8sext.infra.kubelet.objects import Objects
 from k8sext.infra.kubelet.pod import Json, uid
@@ -26,6 +30,10 @@ PLUGINS = {
     "downwardAPI": "downward-api",
     "projected": "projected",
 }
+ELSEWHERE = ("hostPath", "persistentVolumeClaim")
+"""Kinds whose folders are not the kubelet's to fill."""
+GROWTH_SECONDS = 10.0
+"""A claim that grows is seen after so long. Kubelets may read a claim, but not watch it."""
 
 
 class VolumeError(Exception):
@@ -33,11 +41,11 @@ class VolumeError(Exception):
 
 
 class Volumes:
-    """The volumes of the pods of one node, below `root`/<uid>/volumes."""
+    """The volumes of the pods of one node, below `disk.root`/pods/<uid>/volumes."""
 
-    def __init__(self, root: Path, objects: Objects) -> None:
-        self._root = root
-        self._objects = objects
+    def __init__(self, disk: Disk, objects: Objects, csi: CsiVolumes) -> None:
+        self._disk, self._objects, self._csi = disk, objects, csi
+        self._root = disk.root / "pods"
 
     async def prepare(self, pod: Json, where: Surroundings) -> float:
         """Set up or refresh all volumes of a pod. Returns when a token wants renewal (seconds since the epoch, or infinity)."""
@@ -59,12 +67,16 @@ class Volumes:
                     raise VolumeError(f'subPath "{sub_path}" of volume "{mount["name"]}" leads out of the volume')
                 if not path.exists():
                     path.mkdir(parents=True)
-            read_only = mount.get("readOnly", False) or "emptyDir" not in volumes[mount["name"]]
+            read_only = mount.get("readOnly", False) or _is_read_only(volumes[mount["name"]])
             result.append(cri.Mount(container_path=mount["mountPath"], host_path=str(path), readonly=read_only))
         return result
 
-    def remove(self, pod_uid: str) -> None:
-        """Forget all about a pod."""
+    async def remove(self, pod_uid: str) -> None:
+        """Forget all about a pod. Raises VolumeError when something of it cannot be taken back yet."""
+        try:
+            await self._csi.unpublish_all(pod_uid)
+        except ClaimError as error:
+            raise VolumeError(str(error)) from error
         shutil.rmtree(self._root / pod_uid, ignore_errors=True)
         self._objects.forget(pod_uid)
 
@@ -73,13 +85,19 @@ class Volumes:
         return [folder.name for folder in self._root.iterdir()] if self._root.is_dir() else []
 
     def _folder(self, pod: Json, volume: Json) -> Path:
+        if "persistentVolumeClaim" in volume:
+            return self._csi.path(pod, volume)
+        if "hostPath" in volume:
+            return self._disk.locate(volume["hostPath"]["path"])
         plugin = PLUGINS[_kind(volume)]
         return self._root / uid(pod) / "volumes" / f"kubernetes.io~{plugin}" / volume["name"]
 
     async def _set_up(self, pod: Json, volume: Json, where: Surroundings) -> float:
         kind = _kind(volume)
+        if kind in ELSEWHERE:
+            return await self._bring_here(pod, volume)
         if kind not in PLUGINS:
-            allowed = ", ".join(PLUGINS)
+            allowed = ", ".join((*PLUGINS, *ELSEWHERE))
             raise VolumeError(
                 f'volume "{volume["name"]}" is of kind {kind}, which this kubelet does not serve; it serves {allowed}'
             )
@@ -96,6 +114,21 @@ class Volumes:
         except (ConfigError, ValueError) as error:
             raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
         return renew_at
+
+    async def _bring_here(self, pod: Json, volume: Json) -> float:
+        """A claim's volume, or a folder of the node's disk."""
+        try:
+            if "persistentVolumeClaim" in volume:
+                await self._csi.publish(pod, volume)
+                return time.time() + GROWTH_SECONDS
+            folder = self._disk.locate(volume["hostPath"]["path"])
+        except (ClaimError, NotOnDisk) as error:
+            raise VolumeError(f'volume "{volume["name"]}": {error}') from error
+        if volume["hostPath"].get("type") == "DirectoryOrCreate":
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.exists():
+            raise VolumeError(f'volume "{volume["name"]}": {volume["hostPath"]["path"]} is not on this node')
+        return float("inf")
 
     async def _collect(
         self, pod: Json, parts: list[Json], mode: int, where: Surroundings
@@ -148,6 +181,12 @@ def soon(renew_at: float, longest: float) -> float:
 
 def _kind(volume: Json) -> str:
     return next(key for key in volume if key != "name")
+
+
+def _is_read_only(volume: Json) -> bool:
+    """What the kubelet fills nobody else may write to."""
+    claimed_so = volume.get("persistentVolumeClaim", {}).get("readOnly", False)
+    return claimed_so or _kind(volume) not in ("emptyDir", *ELSEWHERE)
 
 
 def _as_source(source: Json) -> Json:

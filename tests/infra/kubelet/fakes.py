@@ -19,8 +19,13 @@ from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.cri.proto import api_pb2_grpc as cri_grpc
 from k8sext.infra.kubelet.actions import Actions
 from k8sext.infra.kubelet.backoff import Backoff
+from k8sext.infra.kubelet.claims import Claims
 from k8sext.infra.kubelet.context import Context, Settings
+from k8sext.infra.kubelet.csi import CsiVolumes
+from k8sext.infra.kubelet.csinode import CsiNode
+from k8sext.infra.kubelet.disk import Disk
 from k8sext.infra.kubelet.objects import Objects
+from k8sext.infra.kubelet.plugins import Plugins
 from k8sext.infra.kubelet.runtime import Runtime
 from k8sext.infra.kubelet.volumes import Volumes
 from k8sext.kube.events import EventRecorder
@@ -198,6 +203,8 @@ async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> Asyn
     client = ApiClient(configuration)
     channel = Runtime(f"unix://{folder}/cri.sock")
     objects = Objects(client)
+    disk = Disk(folder, folder / "plugins_registry")
+    csi = CsiVolumes(disk, Plugins(disk, CsiNode(client, "node-1")), Claims(client, objects))
     try:
         async with aiohttp.ClientSession() as session, EventRecorder(client, "kubelet") as recorder:
             yield Context(
@@ -210,7 +217,7 @@ async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> Asyn
                 runtime=channel,
                 recorder=recorder,
                 objects=objects,
-                volumes=Volumes(folder / "pods", objects),
+                volumes=Volumes(disk, objects, csi),
                 actions=Actions(channel, session, str),
                 dial=str,
                 settings=Settings(),

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.cluster
 
 SERVER = """
 import http.server, os
-http.server.HTTPServer((os.environ["K8SEXT_BIND_ADDRESS"], 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
+http.server.HTTPServer((os.environ.get("K8SEXT_BIND_ADDRESS", "0.0.0.0"), 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
 
@@ -175,10 +175,10 @@ def test_a_volume_of_a_kind_that_is_not_served_is_refused_in_an_event(namespace:
     namespace.pod(
         "one",
         container={"volumeMounts": [{"name": "h", "mountPath": "/h"}]},
-        volumes=[{"name": "h", "hostPath": {"path": "/"}}],
+        volumes=[{"name": "h", "nfs": {"server": "s", "path": "/"}}],
     )
     namespace.until(
-        lambda: any(reason == "FailedMount" and "hostPath" in text for reason, text in namespace.events("one"))
+        lambda: any(reason == "FailedMount" and "of kind nfs" in text for reason, text in namespace.events("one"))
     )
 
 

@@ -71,7 +71,7 @@ async def test_a_projected_volume_holds_all_its_sources(tmp_path: Path) -> None:
         folder = tmp_path / "pods" / "u1" / "volumes" / "kubernetes.io~projected" / "all"
         assert content(folder) == {"token": "token 0", "ca.crt": "CA", "namespace": "shop"}
         assert renew_at < float("inf")
-        context.volumes.remove("u1")
+        await context.volumes.remove("u1")
         assert not (tmp_path / "pods" / "u1").exists()
 
 
@@ -82,8 +82,10 @@ async def test_a_projected_volume_holds_all_its_sources(tmp_path: Path) -> None:
         ({"secret": {"secretName": "none"}}, 'secret "none" not found'),
         ({"configMap": {"name": "here", "items": [{"key": "b", "path": "b"}]}}, "non-existent shop/here key: b"),
         ({"configMap": {"name": "here", "items": [{"key": "a", "path": "../a"}]}}, "no path inside"),
-        ({"hostPath": {"path": "/"}}, "is of kind hostPath, which this kubelet does not serve"),
-        ({"persistentVolumeClaim": {"claimName": "x"}}, "is of kind persistentVolumeClaim"),
+        ({"hostPath": {"path": "/"}}, "/ is not below /var/lib/kubelet"),
+        ({"hostPath": {"path": "/var/lib/kubelet/none"}}, "/var/lib/kubelet/none is not on this node"),
+        ({"persistentVolumeClaim": {"claimName": "x"}}, 'persistentvolumeclaim "x" not found'),
+        ({"nfs": {"server": "s", "path": "/"}}, "is of kind nfs, which this kubelet does not serve"),
     ],
 )
 async def test_what_cannot_be_set_up_is_said_in_words(tmp_path: Path, volume: dict[str, object], message: str) -> None:
