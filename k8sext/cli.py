@@ -19,6 +19,7 @@ import typer
 from k8sext import __version__, cluster
 from k8sext.clients.cli import app as generate
 from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.images import app as image
 from k8sext.cluster.paths import layout, state_folder
 from k8sext.operators.commands import new
 
@@ -54,7 +55,7 @@ def up(
         int | None, typer.Option("--nodes", min=0, max=5000, help="So many nodes more, which only register.")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="Where the cluster comes from [default: $K8SEXT_PROVIDER or embedded].")
+        str | None, typer.Option(help="embedded or kind [default: $K8SEXT_PROVIDER; embedded on Linux].")
     ] = None,
 ) -> None:
     """Start the cluster, or find it running."""
@@ -144,11 +145,16 @@ def logs(
 ) -> None:
     """Print the log of a component."""
     where = _existing(name, data)
-    known = sorted(log.stem for log in where.logs.glob("*.log"))
-    if component not in known:
-        raise ClusterError(f"There is no component {component!r}: choose one of {', '.join(known)}.")
-    lines = "+1" if tail < 0 else str(tail)
-    command = ["tail", "-n", lines, *(["-F"] if follow else []), str(where.logs / f"{component}.log")]
+    if cluster.provider_of(where) == "kind":
+        from k8sext.cluster import kind
+
+        command = kind.log_command(where, component, follow, tail)
+    else:
+        known = sorted(log.stem for log in where.logs.glob("*.log"))
+        if component not in known:
+            raise ClusterError(f"There is no component {component!r}: choose one of {', '.join(known)}.")
+        lines = "+1" if tail < 0 else str(tail)
+        command = ["tail", "-n", lines, *(["-F"] if follow else []), str(where.logs / f"{component}.log")]
     sys.stdout.flush()
     os.execvp(command[0], command)
 
@@ -200,7 +206,7 @@ def version(output: Format = Output.table) -> None:
     )
 
 
-node = typer.Typer(help="Nodes of the embedded cluster: add, stop, start, remove.", no_args_is_help=True)
+node = typer.Typer(help="Nodes: add, stop, start, remove.", no_args_is_help=True)
 app.add_typer(node, name="node")
 NodeName = Annotated[str, typer.Argument(help="As `kubectl get nodes` names it.")]
 
@@ -216,41 +222,34 @@ def node_add(
     data: Data = None,
 ) -> None:
     """A node joins the cluster."""
-    from k8sext.cluster import nodes
-
-    nodes.add(_existing(name, data), node, zone, label or (), taint or (), capacity or ())
+    cluster.add_node(_existing(name, data), node, zone, label or (), taint or (), capacity or ())
     print(f"Node {node} is Ready.")
 
 
 @node.command("stop")
 def node_stop(node: NodeName, name: Name = None, data: Data = None) -> None:
     """Take a node's power away: its containers end at once, and it is NotReady within 20 seconds."""
-    from k8sext.cluster import nodes
-
-    nodes.stop(_existing(name, data), node)
+    cluster.stop_node(_existing(name, data), node)
     print(f"Node {node} is without power; within 20 seconds the control plane calls it NotReady.")
 
 
 @node.command("start")
 def node_start(node: NodeName, name: Name = None, data: Data = None) -> None:
     """Give a stopped node its power back."""
-    from k8sext.cluster import nodes
-
-    nodes.start(_existing(name, data), node)
+    cluster.start_node(_existing(name, data), node)
     print(f"Node {node} is Ready.")
 
 
 @node.command("rm")
 def node_rm(node: NodeName, name: Name = None, data: Data = None) -> None:
     """Take a node out of the cluster for good."""
-    from k8sext.cluster import nodes
-
-    nodes.remove(_existing(name, data), node)
+    cluster.remove_node(_existing(name, data), node)
     print(f"Node {node} is gone.")
 
 
 app.add_typer(new, name="new")
 app.add_typer(generate, name="generate")
+app.add_typer(image, name="image")
 
 
 def _existing(name: str | None, data: Path | None) -> Any:

@@ -30,7 +30,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything, the needed things first."""
-    return [_machine(), _programs(), _memory(), _disk(), _mounts(), _docker(), _browser()]
+    return [_machine(), _programs(), _memory(), _disk(), _mounts(), *_isolation(), _docker(), _browser()]
 
 
 def _machine() -> Finding:
@@ -114,6 +114,27 @@ def _mounts() -> Finding:
         "less",
         "install bubblewrap (where user namespaces are allowed) or proot, both packages of most distributions",
     )
+
+
+def _isolation() -> list[Finding]:
+    """What pods of RuntimeClass `oci` need: namespaces, images, limits."""
+    from k8sext.infra.cri import cgroups
+    from k8sext.infra.cri.oci import possible
+
+    pods, images, limits = "isolated pods (RuntimeClass oci)", "images for isolated pods", "limits on memory and CPU"
+    reasons = possible.obstacles()
+    who = "as root" if possible.owner_is_root() else "in user namespaces, each pod with the one user id 0"
+    missing = possible.missing_for_images()
+    enforced = cgroups.probe().enforced
+    return [
+        Finding(pods, "less", "; ".join(reasons)) if reasons else Finding(pods, "ok", f"by crun, {who}"),
+        Finding(images, "less", f"only the built-in one; for others install {' and '.join(missing)}")
+        if missing
+        else Finding(images, "ok", "fetched by skopeo, unpacked by umoci"),
+        Finding(limits, "ok", "enforced by control groups")
+        if enforced
+        else Finding(limits, "less", cgroups.NOT_ENFORCED),
+    ]
 
 
 def _docker() -> Finding:

@@ -99,7 +99,9 @@ class Supervisor:
         self.config["loopback"] = block
         write_json(self.layout.config, self.config)
         make_private(self.layout.sockets)
-        self.held = [reservation, await relay.serve(self.layout.sockets / "egress.sock", block)]
+        to_pods = await relay.serve(self.layout.sockets / "egress.sock", block)
+        port = self.config["ports"]["kube-apiserver"]
+        self.held = [reservation, to_pods, await relay.serve_api(self.layout.sockets / "api.sock", port)]
 
     async def first(self, *waits: Any, keepers: list[asyncio.Task[None]]) -> None:
         """Wait for all of waits, but no longer than until a keeper gives up or the cluster is to stop."""

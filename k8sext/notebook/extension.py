@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from k8sext.cluster import Cluster, ClusterError, connect, environment
+from k8sext.notebook import needs
 from k8sext.notebook.shell import OneLineError, Shell
 
 
@@ -27,6 +28,7 @@ def load(ipython: Any) -> None:
         raise NoCluster(str(error)) from None
     os.environ.update(environment(cluster))
     Shell(ipython).install()
+    needs.install(ipython)
     print(answer)
 
 

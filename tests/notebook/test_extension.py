@@ -17,6 +17,9 @@ class RecordingIPython:
     system = None
     getoutput = None
 
+    def __init__(self):
+        self.input_transformers_cleanup = []
+
     def register_magic_function(self, function, kind, name):
         self.magic = (kind, name)
 

@@ -1,8 +1,9 @@
-"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice]`."""
+"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice] [NUMBER]`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import subprocess
 import sys
@@ -31,8 +32,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--shuffled", action="store_true", help="in random order; the seed is printed")
     parser.add_argument("--seed", type=int, help="the seed of an earlier shuffled run")
     parser.add_argument("--twice", action="store_true", help="two rounds on the same cluster")
+    parser.add_argument("--provider", help="the provider of the cluster [default: $K8SEXT_PROVIDER or embedded]")
+    parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="the notebooks' numbers, as 00 04 [default: all]")
     chosen = parser.parse_args(arguments)
-    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
+    if chosen.provider:
+        os.environ["K8SEXT_PROVIDER"] = chosen.provider
+    notebooks = [
+        path
+        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
+        if not chosen.numbers or path.stem[:2] in chosen.numbers
+    ]
     if chosen.shuffled:
         seed = chosen.seed if chosen.seed is not None else random.randrange(10_000)
         print(f"order shuffled with --seed {seed}", flush=True)

@@ -6,6 +6,7 @@ the end the plugin prints in how many cells outputs were compared; after a failu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from k8sext.cluster import ClusterError
+from k8sext.notebook.needs import missing, needs_of
+from tests.notebooks import results
 from tests.notebooks.lab import lab
 
 DIAGNOSTICS = (
@@ -21,6 +24,8 @@ DIAGNOSTICS = (
     ("get", "events", "--all-namespaces", "--sort-by=.metadata.creationTimestamp"),
 )
 LAST_LINES = 30
+MAY_BE_MISSING = {"embedded": ("namespaces", "oci"), "kind": ("namespaces", "oci", "embedded-nodes")}
+"""Needs (k8sext.notebook.needs) whose cells may be skipped, by the cluster's provider; any other cell must run."""
 
 
 class NotebookLab:
@@ -30,6 +35,8 @@ class NotebookLab:
         self._open = ExitStack()
         self._cells: list[Any] = []
         self._diagnosed: set[str] = set()
+        self._skipped: Counter[str] = Counter()
+        self._outcomes: dict[str, Counter[str]] = {}
 
     def pytest_sessionstart(self) -> None:
         """Start the cluster."""
@@ -38,11 +45,18 @@ class NotebookLab:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Remember the notebook cells."""
         self._cells = [item for item in items if type(item).__name__ == "IPyNbCell"]
+        for cell in self._cells:
+            need = needs_of(cell.cell.source)
+            if need and need in MAY_BE_MISSING[self.cluster.provider] and missing(need):
+                cell.options["skip"] = True
+                self._skipped[need] += 1
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add the cluster's state to the first failure of each notebook."""
         report = yield
+        if report.when == "call" or report.skipped or report.failed:
+            self._outcomes.setdefault(item.path.stem, Counter())[report.outcome] += 1
         if report.failed and str(item.path) not in self._diagnosed:
             self._diagnosed.add(str(item.path))
             report.sections.append(("the cluster at that moment", self._diagnostics()))
@@ -56,9 +70,12 @@ class NotebookLab:
             terminalreporter.write_line(
                 f"notebooks: outputs compared in {compared} of {len(self._cells)} code cells ({share:.0%})"
             )
+        for need, count in self._skipped.items():
+            terminalreporter.write_line(f"notebooks: {count} cells skipped, as this is missing here: {missing(need)}")
 
     def pytest_sessionfinish(self) -> None:
-        """Stop the cluster."""
+        """Write down what passed, and stop the cluster."""
+        results.write(self.cluster.provider, self._outcomes)
         self._open.close()
 
     def _diagnostics(self) -> str:

@@ -1,4 +1,4 @@
-"""A container runtime (CRI v1) whose containers are ordinary processes.
+"""A container runtime (CRI v1) with two handlers: containers as ordinary processes, and isolated ones (package `oci`).
 
 A kubelet asks a runtime over gRPC to run pods; this is such a runtime, small enough to be read in one sitting. Read
 in this order: `service` (the methods), `lifecycle` (what they do), `programs` (from a request to a command line),

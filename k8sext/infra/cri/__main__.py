@@ -11,6 +11,10 @@ import re
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k8sext.infra.cri.oci.settings import OciSettings
 
 
 def main() -> None:
@@ -27,7 +31,7 @@ async def _serve(options: argparse.Namespace) -> None:
     from k8sext.infra.cri.server import Machine, NodePool, NodeServer
     from k8sext.infra.cri.shimclient import ShimError
 
-    machine = Machine(options.loopback)
+    machine = Machine(options.loopback, _oci(options))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -50,6 +54,22 @@ async def _serve(options: argparse.Namespace) -> None:
     await machine.streaming.close()
 
 
+def _oci(options: argparse.Namespace) -> OciSettings:
+    """Pods have a room of their own, or, for a kubelet that must reach them, the machine's network, as containerd has it."""
+    from k8sext.infra.cri.oci.possible import namespace_flags
+    from k8sext.infra.cri.oci.room import Room
+    from k8sext.infra.cri.oci.settings import OciSettings
+    from k8sext.infra.cri.oci.store import ImageStore
+
+    flags = namespace_flags()
+    if options.nodes is not None:
+        images = ImageStore((options.root_dir.parent / "images").absolute())
+        return OciSettings(images, Room(options.root_dir, options.socket_dir, flags))
+    images = ImageStore((options.root / "images").absolute())
+    room = Room(options.root if options.network == "own" else None, Path(options.listen).parent, flags)
+    return OciSettings(images, room, options.default_handler)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m k8sext.infra.cri",
@@ -67,6 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--listen", type=_socket, metavar="unix:///PATH", help="serve one kubelet (or crictl, critest) at this socket"
+    )
+    parser.add_argument(
+        "--default-handler",
+        choices=("process", "oci"),
+        default="process",
+        help="with --listen: the handler of pods that name none (default %(default)s)",
+    )
+    parser.add_argument(
+        "--network",
+        choices=("own", "machine"),
+        default="own",
+        help="with --listen: where the bridge of isolated pods hangs; foreign kubelets need the machine's (default %(default)s)",
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="with --listen: the state stands in DIR")
     parser.add_argument(

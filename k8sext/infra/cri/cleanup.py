@@ -24,7 +24,10 @@ def stop_all(root_dir: Path, socket_dir: Path) -> None:
     Stop the server first (SIGTERM): it would replace a supervisor that dies.
     """
     stop([shim.parent for shim in root_dir.glob("*/cri/shim.json")])
-    for pattern in ("cri-*.sock", "shim-*.sock"):
+    room = _recorded(root_dir / "room.json", "pid")
+    (root_dir / "room.json").unlink(missing_ok=True)
+    _end(room, signal.SIGKILL)
+    for pattern in ("cri-*.sock", "shim-*.sock", "pods.sock"):
         for socket in socket_dir.glob(pattern):
             socket.unlink(missing_ok=True)
 

@@ -1,7 +1,8 @@
-"""The ImageService: one image, built in, which is the Python environment that runs this server."""
+"""The ImageService: one image, built in, which is the Python environment that runs this server; and those of `oci`."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from k8sext import __version__
+from k8sext.infra.cri.oci.store import ImageError, ImageStore, StoredImage
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
 from k8sext.infra.cri.refusals import invalid, not_found
@@ -20,30 +22,47 @@ DEFAULT_PATH = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 
 class ImageService(api_pb2_grpc.ImageServiceServicer):
-    """Answers about the built-in image; nothing is ever fetched."""
+    """Answers about the built-in image; for pods of handler `oci` also about those of the image store, which it fetches."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: ImageStore, default_handler: str) -> None:
         """`folder` is where the containers' files stand; its file system is the one that fills up."""
-        self._folder = folder
+        self._folder, self._store, self._default_handler = folder, store, default_handler
         self._removed = False
 
-    def resolve(self, reference: str) -> api.Image | None:
-        """Return the image of a name or an id, None when there is none."""
-        return built_in_image() if not self._removed and reference in (BUILT_IN, IMAGE_ID) else None
+    def resolve(self, reference: str, handler: str) -> api.Image | None:
+        """Return the image of a name or an id as a runtime handler sees it, None when there is none."""
+        if not self._removed and reference in (BUILT_IN, IMAGE_ID):
+            return built_in_image()
+        try:
+            found = self._store.find(reference) if self._is_oci(handler) else None
+        except ImageError:
+            found = None
+        return stored_image(found) if found else None
 
     async def ListImages(self, request: api.ListImagesRequest, context: Any) -> api.ListImagesResponse:
-        """Return the image, unless the filter names another."""
-        image = self.resolve(request.filter.image.image or BUILT_IN)
-        return api.ListImagesResponse(images=[image] if image else [])
+        """Return all images, or the one that the filter names."""
+        if wanted := request.filter.image.image:
+            image = self.resolve(wanted, "oci")
+            return api.ListImagesResponse(images=[image] if image else [])
+        images = [] if self._removed else [built_in_image()]
+        return api.ListImagesResponse(images=[*images, *map(stored_image, self._store.all())])
 
     async def ImageStatus(self, request: api.ImageStatusRequest, context: Any) -> api.ImageStatusResponse:
         """Return the image, or an answer without one: so a kubelet learns that it must pull."""
         if not request.image.image:
             raise invalid("the image reference is empty: name an image")
-        return api.ImageStatusResponse(image=self.resolve(request.image.image))
+        return api.ImageStatusResponse(image=self.resolve(request.image.image, request.image.runtime_handler))
 
     async def PullImage(self, request: api.PullImageRequest, context: Any) -> api.PullImageResponse:
-        """Succeed for the built-in image; tell for any other why it cannot be had here. Kubelets show that as ErrImagePull."""
+        """Succeed for the built-in image, fetch for `oci`, and tell why an image cannot be had. Kubelets show that as ErrImagePull."""
+        if request.image.image not in (BUILT_IN, IMAGE_ID) and self._is_oci(request.image.runtime_handler):
+            credentials = f"{request.auth.username}:{request.auth.password}" if request.auth.username else ""
+            try:
+                return api.PullImageResponse(
+                    image_ref=await asyncio.to_thread(self._store.pull, request.image.image, credentials)
+                )
+            except ImageError as problem:
+                raise not_found(f"image {request.image.image!r} cannot be had: {problem}") from None
         if request.image.image not in (BUILT_IN, IMAGE_ID):
             raise not_found(
                 f"image {request.image.image!r} is not available: the runtime handler 'process' runs programs of this machine "
@@ -57,6 +76,10 @@ class ImageService(api_pb2_grpc.ImageServiceServicer):
         if not request.image.image:
             raise invalid("the image reference is empty: name an image")
         self._removed = self._removed or request.image.image in (BUILT_IN, IMAGE_ID)
+        try:
+            await asyncio.to_thread(self._store.remove, request.image.image)
+        except ImageError as problem:
+            raise invalid(str(problem)) from None
         return api.RemoveImageResponse()
 
     async def ImageFsInfo(self, request: api.ImageFsInfoRequest, context: Any) -> api.ImageFsInfoResponse:
@@ -69,6 +92,27 @@ class ImageService(api_pb2_grpc.ImageServiceServicer):
             inodes_used=api.UInt64Value(value=disk.f_files - disk.f_ffree),
         )
         return api.ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])
+
+    def _is_oci(self, handler: str) -> bool:
+        return (handler or self._default_handler) == "oci"
+
+
+def stored_image(image: StoredImage) -> api.Image:
+    """Describe an image of the store."""
+    user, _, _ = (image.config.get("User") or "0").partition(":")
+    digests = [name for name in image.names if "@" in name]
+    described = api.Image(
+        id=image.id,
+        repo_tags=[name for name in image.names if "@" not in name],
+        repo_digests=digests or [f"{name.rpartition(':')[0]}@{image.id}" for name in image.names[:1]],
+        size=image.size,
+        spec=api.ImageSpec(image=image.names[0] if image.names else image.id),
+    )
+    if user.isdigit():
+        described.uid.value = int(user)
+    else:
+        described.username = user
+    return described
 
 
 def built_in_image() -> api.Image:

@@ -12,19 +12,25 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from grpc import StatusCode
 
 from k8sext.infra.cri import cgroups, programs, security
+from k8sext.infra.cri.addresses import Addresses
 from k8sext.infra.cri.isolation import Isolation
+from k8sext.infra.cri.oci.handler import OciHandler
+from k8sext.infra.cri.oci.network import Network, NetworkError
+from k8sext.infra.cri.oci.settings import OciSettings
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.refusals import Refusal, invalid, not_found, precondition
-from k8sext.infra.cri.shimclient import ShimClient, ShimError
+from k8sext.infra.cri.shimclient import Session, ShimClient, ShimError
 from k8sext.infra.cri.state import Container, Sandbox, Store, write_aside
 
 KILLED = 128 + signal.SIGKILL
-HANDLERS = ("", "process")
+HANDLERS = ("", "process", "oci")
 log = logging.getLogger(__name__)
+
 
 Listener = Callable[[Container, api.ContainerEventType], None]
 
@@ -33,7 +39,14 @@ class Node:
     """The sandboxes and containers of one node."""
 
     def __init__(
-        self, folder: Path, shim_socket: Path, isolation: Isolation, groups: cgroups.Cgroups, index: int, loopback: str
+        self,
+        folder: Path,
+        shim_socket: Path,
+        isolation: Isolation,
+        groups: cgroups.Cgroups,
+        index: int,
+        loopback: str,
+        oci: OciSettings,
     ) -> None:
         """`folder` keeps the state; pods get addresses 10.244.<index>.m and listen on <loopback>.<index>.m."""
         self.store = Store(folder)
@@ -41,7 +54,10 @@ class Node:
         self.pod_cidr = ipaddress.IPv4Network(f"10.244.{index}.0/24")
         self.listeners: list[Listener] = []
         self.shim = ShimClient(shim_socket, folder, self._exited, self._shim_lost)
-        self._last_address = 0
+        network = Network(folder / "cni", oci.room, f"k8sext{index}")
+        self.oci = OciHandler(self.store, self.shim, oci.images, network, oci.room)
+        self.default_handler = oci.default_handler
+        self._addresses = Addresses()
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,6 +70,13 @@ class Node:
                 self._exited(container.id)
             if container.sandbox_id not in self.store.sandboxes:
                 await self.remove(container)  # its sandbox's file was lost
+        isolated = [sandbox for sandbox in self.store.sandboxes.values() if sandbox.oci and sandbox.ready]
+        for lost in {sandbox.id for sandbox in isolated} - running.keys():
+            self._exited(lost)
+        try:
+            await self.oci.open(isolated, self.pod_cidr)
+        except NetworkError as problem:
+            log.warning("the pod network of %s was not cleaned: %s", self.store.folder, problem)
 
     async def close(self) -> None:
         """Leave; containers go on."""
@@ -64,26 +87,36 @@ class Node:
 
     # ---- sandboxes ----
 
-    def run_sandbox(self, config: api.PodSandboxConfig, handler: str) -> Sandbox:
+    async def run_sandbox(self, config: api.PodSandboxConfig, handler: str) -> Sandbox:
         """Make a sandbox; raise Refusal when it exists, asks for the impossible or no address is left."""
         if handler not in HANDLERS:
-            raise invalid(f"this runtime has no handler {handler!r}: use the RuntimeClass of handler 'process' or none")
+            raise invalid(
+                f"this runtime has no handler {handler!r}: use a RuntimeClass of 'oci', of 'process', or none"
+            )
         if not config.metadata.name or not config.metadata.uid:
             raise invalid("the pod has no name or uid: set config.metadata")
-        security.check_sandbox(config)
+        oci = (handler or self.default_handler) == "oci"
+        if not oci:
+            security.check_sandbox(config)
         if any(other.config.metadata == config.metadata for other in self.store.sandboxes.values()):
             raise Refusal(
                 StatusCode.ALREADY_EXISTS,
                 f"the sandbox of pod {config.metadata.name!r}, attempt {config.metadata.attempt}, exists",
             )
-        sandbox = Sandbox(config, handler, ip="")
-        sandbox.ip = str(self.pod_cidr[1]) if sandbox.host_network else self._free_address()
+        sandbox = Sandbox(config, handler, ip="", oci=oci)
+        if oci:
+            await self.oci.run_sandbox(sandbox, self.pod_cidr)
+        if not sandbox.ip:
+            used = {other.ip for other in self.store.sandboxes.values() if other.ready}
+            sandbox.ip = str(self.pod_cidr[1]) if sandbox.host_network else self._addresses.free(self.pod_cidr, used)
         self.store.save_sandbox(sandbox)
         return sandbox
 
     async def stop_sandbox(self, sandbox: Sandbox) -> None:
         """Kill what runs in a sandbox and free its address."""
         await asyncio.gather(*(self.stop(container, 0) for container in self.store.containers_in(sandbox)))
+        if sandbox.oci:
+            await self.oci.stop_sandbox(sandbox, self.pod_cidr)
         if sandbox.ready:
             sandbox.ready = False
             self.store.save_sandbox(sandbox)
@@ -94,37 +127,28 @@ class Node:
         for container in self.store.containers_in(sandbox):
             await self.remove(container)
         self.store.forget_sandbox(sandbox)
+        self.oci.remove_sandbox(sandbox)
 
     def bind_address(self, sandbox: Sandbox) -> str:
-        """Return the address at which a sandbox's servers listen."""
-        return programs.bind_address(sandbox.ip, self.loopback)
-
-    def _free_address(self) -> str:
-        """Go round the addresses, so that one just freed is not given out at once. The first belongs to the node."""
-        used = {sandbox.ip for sandbox in self.store.sandboxes.values() if sandbox.ready}
-        hosts = self.pod_cidr.num_addresses - 3
-        for step in range(hosts):
-            candidate = 2 + (self._last_address + step) % hosts
-            if (address := str(self.pod_cidr[candidate])) not in used:
-                self._last_address = candidate - 1
-                return address
-        raise Refusal(
-            StatusCode.RESOURCE_EXHAUSTED, f"no pod address of {self.pod_cidr} is free: delete pods of this node"
-        )
+        """Return the address at which a sandbox's servers listen: its own, or what stands for it on this machine."""
+        return sandbox.ip if sandbox.oci else programs.bind_address(sandbox.ip, self.loopback)
 
     # ---- containers ----
 
-    def create(self, sandbox: Sandbox, config: api.ContainerConfig) -> Container:
+    def create(self, sandbox: Sandbox, config: api.ContainerConfig, image_id: str) -> Container:
         """Make a container that can be started; raise Refusal when it exists or asks for the impossible."""
         if not sandbox.ready:
             raise precondition("the sandbox was stopped: make a new one")
-        programs.check(config, self.isolation)
+        if sandbox.oci:
+            self.oci.check(config)
+        else:
+            programs.check(config, self.isolation)
         if any(other.config.metadata == config.metadata for other in self.store.containers_in(sandbox)):
             raise Refusal(
                 StatusCode.ALREADY_EXISTS,
                 f"the container {config.metadata.name!r}, attempt {config.metadata.attempt}, exists",
             )
-        container = Container(sandbox.id, config, log_path=programs.log_path(sandbox, config))
+        container = Container(sandbox.id, config, log_path=programs.log_path(sandbox, config), image_id=image_id)
         self.store.save_container(container)
         self._tell(container, api.CONTAINER_CREATED_EVENT)
         return container
@@ -140,18 +164,36 @@ class Node:
             raise precondition("the sandbox was stopped: make a new one")
         container.state, container.started_at = api.CONTAINER_RUNNING, time.time_ns()
         try:
-            spec = programs.specification(container, sandbox, self.isolation, folder, self.bind_address(sandbox))
+            spec = await self._specification(container, sandbox, folder)
             spec["cgroups"] = self.groups.create(container.id, container.config.linux.resources)
             write_aside(folder / "spec.json", json.dumps(spec))
             if container.log_path:
                 Path(container.log_path).parent.mkdir(parents=True, exist_ok=True)
             self.store.save_container(container)
             await self.shim.ask("start", container.id, spec=str(folder / "spec.json"))
+            if sandbox.oci:
+                await self.oci.started(container)
         except (Refusal, ShimError, OSError) as problem:
             container.end(128, time.time_ns(), "StartError", str(problem))
             self.store.save_container(container)
             raise
         self._tell(container, api.CONTAINER_STARTED_EVENT)
+
+    async def _specification(self, container: Container, sandbox: Sandbox, folder: Path) -> dict[str, Any]:
+        """Return what the shim is to run."""
+        address = self.bind_address(sandbox)
+        if sandbox.oci:
+            return await asyncio.to_thread(self.oci.specification, container, sandbox, address)
+        return programs.specification(container, sandbox, self.isolation, folder, address)
+
+    async def execute(self, container: Container, argv: list[str], tty: bool, stdin: bool) -> Session:
+        """Run a command in a container and return its streams."""
+        sandbox = self.sandbox(container.sandbox_id)
+        other = {}
+        if sandbox.oci:
+            *other["wrapper"], last = await asyncio.to_thread(self.oci.executing, container, sandbox, argv, tty)
+            argv = [last]
+        return await self.shim.open_session("exec", container.id, argv=argv, tty=tty, stdin=stdin, **other)
 
     async def stop(self, container: Container, grace: float) -> None:
         """End a container, if it runs: its stop signal, then, `grace` seconds later, SIGKILL to all its processes."""
@@ -159,7 +201,7 @@ class Node:
             return
         try:
             if grace > 0:
-                await self.shim.ask("signal", container.id, signal=_stop_signal(container.config))
+                await self.shim.ask("signal", container.id, signal=programs.stop_signal(container.config))
                 await asyncio.wait_for(container.ended.wait(), grace)
                 return
         except (TimeoutError, ShimError):
@@ -205,6 +247,10 @@ class Node:
     # ---- what the supervisor tells ----
 
     def _exited(self, container_id: str) -> None:
+        if container_id in self.store.sandboxes:  # its first process, and with it its namespaces
+            self.store.sandboxes[container_id].ready = False
+            self.store.save_sandbox(self.store.sandboxes[container_id])
+            return
         container = self.store.containers.get(container_id)
         if container is None or container.state == api.CONTAINER_EXITED:
             return
@@ -245,12 +291,3 @@ class Node:
     def _tell(self, container: Container, event: api.ContainerEventType) -> None:
         for listener in list(self.listeners):
             listener(container, event)
-
-
-def _stop_signal(config: api.ContainerConfig) -> int:
-    """Return the number of the signal that asks a container to stop: SIGTERM unless it chose another."""
-    name = api.Signal.Name(config.stop_signal).removeprefix("SIGNAL_")
-    if name.startswith("SIGRTM"):
-        base, _, offset = name.replace("PLUS", " ").replace("MINUS", " -").partition(" ")
-        return getattr(signal, base) + int(offset or 0)
-    return getattr(signal, name, signal.SIGTERM)

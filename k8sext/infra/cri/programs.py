@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -112,15 +113,29 @@ def bind_address(pod_ip: str, loopback: str) -> str:
     return ".".join([loopback, *str(ipaddress.IPv4Address(pod_ip)).split(".")[2:]])
 
 
+def resolver(dns: api.DNSConfig) -> str:
+    """Return the text of /etc/resolv.conf for a pod, "" for the machine's own."""
+    lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"nameserver {server}" for server in dns.servers]
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    return "\n".join([*lines, ""])
+
+
+def stop_signal(config: api.ContainerConfig) -> int:
+    """Return the number of the signal that asks a container to stop: SIGTERM unless it chose another."""
+    name = api.Signal.Name(config.stop_signal).removeprefix("SIGNAL_")
+    if name.startswith("SIGRTM"):
+        base, _, offset = name.replace("PLUS", " ").replace("MINUS", " -").partition(" ")
+        return getattr(signal, base) + int(offset or 0)
+    return getattr(signal, name, signal.SIGTERM)
+
+
 def _furniture(config: api.ContainerConfig, sandbox: Sandbox, isolation: Isolation, folder: Path) -> list[Mount]:
     """Return what is mounted beside the volumes: name servers, and what is to be hidden or protected below /proc and /sys."""
     mounts = []
-    dns, rights = sandbox.config.dns_config, config.linux.security_context
-    if isolation.can_mount and (dns.servers or dns.searches or dns.options):
-        lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
-        lines += [f"nameserver {server}" for server in dns.servers]
-        lines += [f"options {' '.join(dns.options)}"] if dns.options else []
-        (folder / "resolv.conf").write_text("\n".join(lines) + "\n")
+    rights = config.linux.security_context
+    if isolation.can_mount and (text := resolver(sandbox.config.dns_config)):
+        (folder / "resolv.conf").write_text(text)
         mounts.append(Mount(str(folder / "resolv.conf"), "/etc/resolv.conf"))
     if isolation.can_be_readonly:
         (folder / "empty").mkdir(exist_ok=True)

@@ -90,8 +90,8 @@ def check_container(config: api.ContainerConfig, can_be_readonly: bool) -> None:
         )
     missing = [
         name
-        for name in map(_plain, security.capabilities.add_capabilities)
-        if not ((os.geteuid() == 0 and name == "ALL") or _held(name))
+        for name in map(plain, security.capabilities.add_capabilities)
+        if not ((os.geteuid() == 0 and name == "ALL") or held(name))
     ]
     if missing:
         raise _cannot(
@@ -162,11 +162,11 @@ def lowering(security: api.LinuxContainerSecurityContext) -> list[str]:
 
 def _kept(capabilities: api.Capability) -> list[str]:
     dropped, added = (
-        {_plain(name) for name in names} for names in (capabilities.drop_capabilities, capabilities.add_capabilities)
+        {plain(name) for name in names} for names in (capabilities.drop_capabilities, capabilities.add_capabilities)
     )
     usual = set() if "ALL" in dropped else {*DEFAULT_CAPABILITIES} - dropped
     wanted = {*CAPABILITIES} - dropped if "ALL" in added else usual | added
-    return [name for name in CAPABILITIES if name in wanted and _held(name)]
+    return [name for name in CAPABILITIES if name in wanted and held(name)]
 
 
 def _cannot(what: str, instead: str) -> Refusal:
@@ -196,11 +196,13 @@ def _groups_of(uid: int) -> tuple[int, list[int]]:
     return user.pw_gid, os.getgrouplist(user.pw_name, user.pw_gid)
 
 
-def _plain(capability: str) -> str:
+def plain(capability: str) -> str:
+    """Return a capability's name without the prefix CAP_."""
     return capability.upper().removeprefix("CAP_")
 
 
-def _held(capability: str) -> bool:
+def held(capability: str) -> bool:
+    """Whether this process holds a capability."""
     mask = int(
         next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")).split()[
             1

@@ -15,6 +15,7 @@ import grpc.aio
 from k8sext.infra.cri import cgroups, cleanup, isolation
 from k8sext.infra.cri.images import ImageService
 from k8sext.infra.cri.lifecycle import Node
+from k8sext.infra.cri.oci.settings import OciSettings
 from k8sext.infra.cri.proto import api_pb2_grpc
 from k8sext.infra.cri.refusals import TellRefusals
 from k8sext.infra.cri.service import RuntimeService
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 class Machine:
     """What all nodes of this process share."""
 
-    def __init__(self, loopback: str) -> None:
+    def __init__(self, loopback: str, oci: OciSettings) -> None:
         """Probe the machine once."""
+        self.oci = oci
         self.loopback = loopback
         self.isolation = isolation.probe()
         self.groups = cgroups.probe()
@@ -57,13 +59,13 @@ class NodeServer:
         self.name, self.index, self.folder, self._listen, self._machine = name, index, folder, listen, machine
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
-        self._node = Node(folder, shim_socket, machine.isolation, machine.groups, index, machine.loopback)
+        self._node = Node(folder, shim_socket, machine.isolation, machine.groups, index, machine.loopback, machine.oci)
         self._server = grpc.aio.server(interceptors=[TellRefusals()], options=GRPC_OPTIONS)
 
     async def start(self) -> None:
         """Take over what runs and answer calls."""
         await self._node.open()
-        images = ImageService(self.folder)
+        images = ImageService(self.folder, self._machine.oci.images, self._machine.oci.default_handler)
         api_pb2_grpc.add_ImageServiceServicer_to_server(images, self._server)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(
             RuntimeService(self._node, images, self._machine.streaming), self._server

@@ -78,7 +78,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def RunPodSandbox(self, request: api.RunPodSandboxRequest, context: Any) -> api.RunPodSandboxResponse:
         """Make what the containers of a pod share."""
         return api.RunPodSandboxResponse(
-            pod_sandbox_id=self._node.run_sandbox(request.config, request.runtime_handler).id
+            pod_sandbox_id=(await self._node.run_sandbox(request.config, request.runtime_handler)).id
         )
 
     async def StopPodSandbox(self, request: api.StopPodSandboxRequest, context: Any) -> api.StopPodSandboxResponse:
@@ -120,11 +120,12 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     # ---- containers ----
 
     async def CreateContainer(self, request: api.CreateContainerRequest, context: Any) -> api.CreateContainerResponse:
-        """Make a container in a sandbox from the built-in image."""
+        """Make a container in a sandbox from an image that is here."""
         sandbox = self._node.sandbox(_given(request.pod_sandbox_id))
-        if self._images.resolve(request.config.image.image) is None:
+        image = self._images.resolve(request.config.image.image, "oci" if sandbox.oci else "process")
+        if image is None:
             raise not_found(f"image {request.config.image.image!r} is not on this node: pull it first")
-        return api.CreateContainerResponse(container_id=self._node.create(sandbox, request.config).id)
+        return api.CreateContainerResponse(container_id=self._node.create(sandbox, request.config, image.id).id)
 
     async def StartContainer(self, request: api.StartContainerRequest, context: Any) -> api.StartContainerResponse:
         """Run a created container."""
@@ -183,8 +184,8 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def ExecSync(self, request: api.ExecSyncRequest, context: Any) -> api.ExecSyncResponse:
         """Run a command and return what it printed; one that outlasts the timeout is killed."""
         container = self._node.running(_given(request.container_id))
-        argv = _command(request.cmd, container)
-        session = await self._node.shim.open_session("exec", container.id, argv=argv, tty=False, stdin=False)
+        argv = self._command(request.cmd, container)
+        session = await self._node.execute(container, argv, tty=False, stdin=False)
         try:
             stdout, stderr, code = await asyncio.wait_for(run_to_end(session), request.timeout or None)
         except TimeoutError:
@@ -198,11 +199,10 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def Exec(self, request: api.ExecRequest, context: Any) -> api.ExecResponse:
         """Return the URL at which the command is run and streamed."""
         container = self._node.running(_given(request.container_id))
-        argv = _command(request.cmd, container)
+        argv = self._command(request.cmd, container)
         _check_streams(request)
-        shim = self._node.shim
         url = await self._streaming.offer(
-            request, lambda: shim.open_session("exec", container.id, argv=argv, tty=request.tty, stdin=request.stdin)
+            request, lambda: self._node.execute(container, argv, tty=request.tty, stdin=request.stdin)
         )
         return api.ExecResponse(url=url)
 
@@ -264,6 +264,13 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
         finally:
             self._node.listeners.remove(listener)
 
+    def _command(self, cmd: Sequence[str], container: Container) -> list[str]:
+        if not cmd:
+            raise invalid("the command is empty: name a program")
+        if not self._node.sandbox(container.sandbox_id).oci:
+            programs.check_command(list(cmd), container.config)
+        return list(cmd)
+
     async def _stats(self, container: Container) -> api.ContainerStats:
         process = self._node.store.process_of(container) if container.state == api.CONTAINER_RUNNING else None
         work = self._node.store.container_folder(container) / "work"
@@ -274,13 +281,6 @@ def _given(identifier: str) -> str:
     if not identifier:
         raise invalid("the id is empty: name a container or sandbox")
     return identifier
-
-
-def _command(cmd: Sequence[str], container: Container) -> list[str]:
-    if not cmd:
-        raise invalid("the command is empty: name a program")
-    programs.check_command(list(cmd), container.config)
-    return list(cmd)
 
 
 def _check_streams(request: api.ExecRequest | api.AttachRequest) -> None:

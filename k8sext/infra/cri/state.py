@@ -7,6 +7,7 @@ A new server goes on where the old one was killed.
     containers/<id>/spec.json               what the supervisor is to run (written by the server)
     containers/<id>/{process,exit}.json     what runs, how it ended (written by the supervisor)
     containers/<id>/work/                   the container's working folder and HOME
+    containers/<sandbox id>/                the first process of a pod of handler `oci`, in the same files
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sandbox:
-    """What the containers of one pod share: here an address and a name, as `process` isolates nothing."""
+    """What the containers of one pod share: an address and a name and, under `oci`, namespaces."""
 
     config: api.PodSandboxConfig
     runtime_handler: str
@@ -40,6 +41,7 @@ class Sandbox:
     id: str = field(default_factory=lambda: secrets.token_hex(32))
     created_at: int = field(default_factory=time.time_ns)
     ready: bool = True
+    oci: bool = False  # whether it has namespaces of its own
 
     @property
     def host_network(self) -> bool:
@@ -62,6 +64,7 @@ class Container:
     reason: str = ""
     message: str = ""
     log_path: str = ""
+    image_id: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end(self, code: int, finished_at: int, reason: str = "", message: str = "") -> None:
@@ -91,7 +94,7 @@ class Store:
     def save_sandbox(self, sandbox: Sandbox) -> None:
         """Keep a sandbox as it is now."""
         self.sandboxes[sandbox.id] = sandbox
-        _write(self._sandbox_file(sandbox), sandbox, ("id", "created_at", "runtime_handler", "ip", "ready"))
+        _write(self._sandbox_file(sandbox), sandbox, ("id", "created_at", "runtime_handler", "ip", "ready", "oci"))
 
     def save_container(self, container: Container) -> None:
         """Keep a container as it is now."""
@@ -108,6 +111,7 @@ class Store:
             "reason",
             "message",
             "log_path",
+            "image_id",
         )
         _write(folder / "container.json", container, keys)
         self.containers[container.id] = container
@@ -149,7 +153,7 @@ class Store:
                 container = self.containers[found["id"]] = Container(config=config, **found)
                 if container.state == api.CONTAINER_EXITED:
                     container.ended.set()
-            else:
+            elif folder.name not in self.sandboxes:
                 remove_tree(folder)  # its removal or creation was interrupted
 
 

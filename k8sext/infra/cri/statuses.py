@@ -58,15 +58,15 @@ def container_status(container: Container, node: Node) -> api.ContainerStatus:
         finished_at=container.finished_at,
         exit_code=container.exit_code,
         image=_named_image(config),
-        image_ref=IMAGE_ID,
-        image_id=IMAGE_ID,
+        image_ref=container.image_id or IMAGE_ID,
+        image_id=container.image_id or IMAGE_ID,
         reason=container.reason,
         message=container.message,
         labels=config.labels,
         annotations=config.annotations,
         mounts=config.mounts,
         log_path=container.log_path,
-        user=api.ContainerUser(linux=_user(config.linux.security_context)),
+        user=api.ContainerUser(linux=_user(container, node)),
         stop_signal=config.stop_signal or api.SIGNAL_SIGTERM,
     )
     if node.groups.enforced and config.linux.HasField("resources"):
@@ -79,7 +79,7 @@ def container_info(container: Container, node: Node) -> dict[str, str]:
     process = node.store.process_of(container) or {}
     sandbox = node.store.sandboxes[container.sandbox_id]
     told = {
-        "isolation": node.isolation.name,
+        "isolation": "oci" if sandbox.oci else node.isolation.name,
         "limits": "enforced" if node.groups.enforced else NOT_ENFORCED,
         "pid": process.get("main", 0) if container.state == api.CONTAINER_RUNNING else 0,
         "bindAddress": node.bind_address(sandbox),
@@ -95,8 +95,8 @@ def container_item(container: Container) -> api.Container:
         pod_sandbox_id=container.sandbox_id,
         metadata=container.config.metadata,
         image=_named_image(container.config),
-        image_ref=IMAGE_ID,
-        image_id=IMAGE_ID,
+        image_ref=container.image_id or IMAGE_ID,
+        image_id=container.image_id or IMAGE_ID,
         state=container.state,
         created_at=container.created_at,
         labels=container.config.labels,
@@ -146,11 +146,14 @@ def _sandbox_state(sandbox: Sandbox) -> api.PodSandboxState:
 
 def _named_image(config: api.ContainerConfig) -> api.ImageSpec:
     """Return the image by its name: a kubelet creates containers by image id."""
-    return api.ImageSpec(image=config.image.user_specified_image or BUILT_IN)
+    image = config.image.image
+    return api.ImageSpec(image=config.image.user_specified_image or (BUILT_IN if image == IMAGE_ID else image))
 
 
-def _user(security: api.LinuxContainerSecurityContext) -> api.LinuxContainerUser:
-    found = identity(security)
+def _user(container: Container, node: Node) -> api.LinuxContainerUser:
+    if node.sandbox(container.sandbox_id).oci:
+        return node.oci.user(container)
+    found = identity(container.config.linux.security_context)
     if found["uid"] is None:
         return api.LinuxContainerUser(uid=os.getuid(), gid=os.getgid(), supplemental_groups=os.getgroups())
     return api.LinuxContainerUser(uid=found["uid"], gid=found["gid"], supplemental_groups=found["groups"])

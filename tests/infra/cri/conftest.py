@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,26 @@ DEADLINE = 20.0
 class Server:
     """The runtime as a process of its own, that can be killed and started again."""
 
-    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         self.folder, self.options = (
             folder,
             options or ("--listen", f"unix://{folder}/cri.sock", "--root", f"{folder}/root"),
         )
         self.socket, self.root = folder / "cri.sock", folder / "root"
+        self.wrapper = wrapper
         self.environment = {**os.environ, "KUBECONFIG": "/of/the/learner", **(environment or {})}
         self.start()
 
     def start(self) -> None:
         """Start, without waiting: clients wait for the socket."""
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "k8sext.infra.cri", *self.options]
+            command = [*self.wrapper, sys.executable, "-m", "k8sext.infra.cri", *self.options]
             self.process = subprocess.Popen(command, stderr=log, env=self.environment)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -84,9 +84,9 @@ async def test_what_a_kubelet_sends_for_an_ordinary_pod_is_accepted(runtime: Any
 
 async def test_an_unknown_runtime_handler_is_refused(runtime: Any) -> None:
     error = await runtime.refusal(
-        runtime.calls.RunPodSandbox(api.RunPodSandboxRequest(config=runtime.pod(), runtime_handler="oci"))
+        runtime.calls.RunPodSandbox(api.RunPodSandboxRequest(config=runtime.pod(), runtime_handler="kata"))
     )
-    assert "no handler 'oci'" in (error.details() or "")
+    assert "no handler 'kata'" in (error.details() or "")
 
 
 async def test_a_container_without_command_or_with_an_unknown_image_is_refused(runtime: Any) -> None:

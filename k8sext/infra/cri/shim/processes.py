@@ -7,7 +7,7 @@ what a PID namespace does, without needing the right to have one.
 """
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH123
+# ruff: noqa: PTH115, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def prctl(option: int, value: int) -> None:
 def start(spec: dict[str, Any]) -> Started:
     """Run `spec["wrapper"] + spec["argv"]` and return once it has been executed; raise StartError otherwise.
 
-    Further keys: env, cwd, tty, stdin (whether to keep standard input open), cgroups (cgroup.procs files to join) and oom_score_adj.
+    Further keys: env, cwd, tty, stdin (whether to keep standard input open), cgroups (cgroup.procs files to join), oom_score_adj
+    and mount_namespace (a file that names the program's own, if it has one: whoever shares it ends with the program).
     """
     ours, theirs = _terminal() if spec["tty"] else _pipes(spec["stdin"])
     report, child_report = os.pipe()
@@ -118,7 +119,7 @@ def _become_init(spec: dict[str, Any], streams: tuple[int, int, int], report: in
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, _end_everything)
+        signal.signal(signal.SIGTERM, lambda *_: _end_everything(spec))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -132,6 +133,7 @@ def _become_init(spec: dict[str, Any], streams: tuple[int, int, int], report: in
             _become_program(spec, streams, report)
         os.closerange(_FIRST_FREE_FD, max(*streams, report) + 1)
         code = _wait_for(main)
+        _kill_companions(spec)
     except BaseException as problem:
         _report(report, f"\ncannot start: {problem}")
     finally:
@@ -184,7 +186,8 @@ def _wait_for(main: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _end_everything(*_: object) -> NoReturn:
+def _end_everything(spec: dict[str, Any]) -> NoReturn:
+    _kill_companions(spec)
     _kill_children()
     os._exit(128 + signal.SIGKILL)
 
@@ -199,6 +202,26 @@ def _kill_children() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def _kill_companions(spec: dict[str, Any]) -> None:
+    """In a PID namespace that a pod shares, orphans become children of its first process, not ours: know them by their mounts."""
+    try:
+        with open(spec["mount_namespace"], encoding="ascii") as note:
+            mounts = note.read()
+    except (KeyError, OSError):
+        return
+    while found := [pid for pid in os.listdir("/proc") if pid.isdigit() and _sees(pid, mounts)]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def _sees(pid: str, mounts: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt") == mounts
+    except OSError:
+        return False
 
 
 def _report(fd: int, problem: str) -> None:
