@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test test-all check notebooks notebooks-test browser bench conformance lock programs-mod clean
+.PHONY: help setup lab test test-kind test-all check notebooks notebooks-test browser bench conformance lock programs-mod clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,9 @@ test: check ## all checks and tests, and every notebook through nbval
 	$(BIN)/pytest tests/browser
 	$(BIN)/python -m tests.notebooks
 
+test-kind: setup ## every notebook, and the tests of nodes, on a real kind cluster
+	$(BIN)/python -m tests.kind
+
 test-all: test ## the same, and each notebook twice, alone and in shuffled order, long fault rounds
 	$(BIN)/pytest tests --ignore=tests/browser --long
 	$(BIN)/python -m tests.notebooks --alone --shuffled --twice
@@ -63,6 +66,7 @@ lock: setup ## pin the dependencies again, with hashes
 	$(BIN)/python -m pip install --quiet uv 2>/dev/null || true
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group dev pyproject.toml \
 	  -o requirements.txt --custom-compile-command 'make lock'
+	$(BIN)/python -m k8sext.cluster.kind.pin
 
 programs-mod: setup ## write the Go module of the programs anew, after a change of k8sext/versions.py
 	$(BIN)/python -m k8sext.cluster.programs.pin

@@ -15,6 +15,9 @@ from k8sext.cluster.programs.progress import LineProgress
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="more rounds of the fault tests")
+    parser.addoption(
+        "--cluster", metavar="FOLDER", help="a cluster that is up, by its folder, in place of a fresh embedded one"
+    )
     parser.addoption("--require-browser", action="store_true", help="fail, instead of skip, where no Chromium is found")
 
 
@@ -35,8 +38,11 @@ def programs(_own_state: None) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster(programs: dict[str, Path]) -> Iterator[clusters.Cluster]:
+def cluster(programs: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
     """The embedded cluster that tests share. Tests use namespaces of their own in it, and never stop it."""
+    if folder := request.config.getoption("--cluster"):
+        yield clusters.connect(data=folder)
+        return
     with clusters.up("tests", progress=LineProgress()) as found:
         yield found
 

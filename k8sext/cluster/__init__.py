@@ -4,34 +4,42 @@
         cluster.kubectl("get", "namespaces")
 
 `up` starts or finds the cluster, `connect` does the same for a notebook, `private_api_server` starts a throwaway control plane for
-lessons that need API-server flags. The provider `embedded` (Linux) needs neither Docker nor root.
+lessons that need API-server flags. The provider `embedded` (Linux) needs neither Docker nor root; `kind` needs Docker.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.paths import Layout, layout
+from k8sext.cluster.paths import Layout, layout, read_json
 from k8sext.cluster.private import PrivateApiServer, private_api_server
 
 __all__ = [
     "Cluster",
     "ClusterError",
     "PrivateApiServer",
+    "add_node",
     "connect",
+    "default_provider",
     "down",
     "environment",
     "private_api_server",
+    "provider_of",
+    "remove_node",
+    "start_node",
     "status",
+    "stop_node",
     "up",
 ]
 
-PROVIDERS = ("embedded",)
+PROVIDERS = ("embedded", "kind")
 
 
 @dataclass(frozen=True)
@@ -100,39 +108,108 @@ def up(
 ) -> Cluster:
     """Start the cluster called name (default $K8SEXT_CLUSTER, else k8sext) or find it running.
 
-    data is a folder for its files, port the API server's; both are chosen unless given. light_nodes join beside the three nodes that
+    data is a folder for its files, port the API server's; both are chosen unless given. provider is one of PROVIDERS (default:
+    $K8SEXT_PROVIDER, else what is there already, else embedded on Linux and kind elsewhere). light_nodes join beside the three nodes that
     run pods, and only register. progress hears of long work (see
     k8sext.cluster.programs.progress). Raises ClusterError.
     """
-    from k8sext.cluster import embedded
     from k8sext.cluster.programs.progress import Progress
 
-    provider = provider or os.environ.get("K8SEXT_PROVIDER") or "embedded"
-    if provider not in PROVIDERS:
-        raise ClusterError(f"There is no provider {provider!r}: choose one of {', '.join(PROVIDERS)}.")
     where = layout(name, data)
-    started = embedded.up(where, progress or Progress(), port, light_nodes)
-    return Cluster(where.name, provider, where, started_here=started)
+    chosen = _provider(where, provider)
+    progress = progress or Progress()
+    if chosen == "kind":
+        from k8sext.cluster import kind
+
+        if light_nodes:
+            raise ClusterError("A kind cluster has no light nodes: leave them out, or use the provider embedded.")
+        started = kind.up(where, progress, port)
+    else:
+        from k8sext.cluster import embedded
+
+        started = embedded.up(where, progress, port, light_nodes)
+    callback_host = where.read_config().get("callback_host", "127.0.0.1")
+    return Cluster(where.name, chosen, where, callback_host, started_here=started)
+
+
+def default_provider() -> str:
+    """$K8SEXT_PROVIDER, else embedded on Linux and kind where that cannot run."""
+    return os.environ.get("K8SEXT_PROVIDER") or ("embedded" if platform.system() == "Linux" else "kind")
+
+
+def provider_of(where: Layout) -> str | None:
+    """What made the cluster in this folder; None where there is none."""
+    # Read as it is, so that `down` still works where the file is damaged.
+    config = read_json(where.config)
+    return config.get("provider", "embedded") if config else None
+
+
+def _provider(where: Layout, wanted: str | None) -> str:
+    """The provider to start with: the wanted one, else that of the cluster which is there, else the default. Raises ClusterError."""
+    there = provider_of(where)
+    chosen = wanted or os.environ.get("K8SEXT_PROVIDER") or there or default_provider()
+    if chosen not in PROVIDERS:
+        raise ClusterError(f"There is no provider {chosen!r}: choose one of {', '.join(PROVIDERS)}.")
+    if there and there != chosen:
+        raise ClusterError(
+            f"The cluster {where.name!r} is of the provider {there}, not {chosen}: stop it first with `k8sext down --name {where.name}`, "
+            "or give the new one another --name."
+        )
+    return chosen
 
 
 def connect(name: str | None = None, data: str | os.PathLike[str] | None = None, progress: Any = None) -> Cluster:
     """The learner's cluster for a notebook: found running, or started. Leaving it does not stop it. Raises ClusterError."""
     found = up(name, data, progress=progress)
-    return Cluster(found.name, found.provider, found.layout)
+    return replace(found, started_here=False)
 
 
 def down(where: Layout) -> bool:
     """Stop a cluster and remove its files; returns whether there was anything to do."""
-    from k8sext.cluster import embedded
-
-    return embedded.down(where)
+    return _module(where).down(where)
 
 
 def status(where: Layout) -> dict[str, Any]:
     """What runs in a cluster, asked now."""
+    return _module(where).status(where)
+
+
+def add_node(
+    where: Layout,
+    node: str,
+    zone: str = "lab-a",
+    labels: Sequence[str] = (),
+    taints: Sequence[str] = (),
+    capacity: Sequence[str] = (),
+) -> None:
+    """A node joins; returns when it is Ready. labels and capacity are KEY=VALUE, taints KEY=VALUE:EFFECT. Raises ClusterError."""
+    _module(where).add_node(where, node, zone, labels, taints, capacity)
+
+
+def remove_node(where: Layout, node: str) -> None:
+    """A node leaves for good: its containers end, its Node object is deleted."""
+    _module(where).remove_node(where, node)
+
+
+def stop_node(where: Layout, node: str) -> None:
+    """A node loses its power: no heartbeat, its containers gone at once. Returns at once; NotReady follows within 20 s."""
+    _module(where).stop_node(where, node)
+
+
+def start_node(where: Layout, node: str) -> None:
+    """The power is back; returns when the node is Ready."""
+    _module(where).start_node(where, node)
+
+
+def _module(where: Layout) -> Any:
+    """The room of the provider that made a cluster."""
+    if provider_of(where) == "kind":
+        from k8sext.cluster import kind
+
+        return kind
     from k8sext.cluster import embedded
 
-    return embedded.status(where)
+    return embedded
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
@@ -151,4 +228,5 @@ def environment(cluster: Cluster) -> dict[str, str]:
         "PATH": os.pathsep.join(dict.fromkeys(path)),
         "NO_PROXY": ",".join(dict.fromkeys(direct)),
         "no_proxy": ",".join(dict.fromkeys(direct)),
+        "K8SEXT_CALLBACK_HOST": cluster.callback_host,
     }

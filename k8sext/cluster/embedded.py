@@ -31,6 +31,8 @@ PORTS = ("kube-apiserver", "etcd", "etcd-peer", "kube-controller-manager", "kube
 STOP_LIMIT = 20.0
 DATA_SETTING = "name another folder with --data, or another place for all clusters with K8SEXT_STATE"
 
+add_node, remove_node, stop_node, start_node = nodes.add, nodes.remove, nodes.stop, nodes.start
+
 
 def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes: int | None = None) -> bool:
     """Make the cluster run. Returns whether this call started it: False when it was up already.

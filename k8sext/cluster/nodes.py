@@ -61,6 +61,25 @@ def defaults() -> list[dict[str, Any]]:
     ]
 
 
+def described(
+    name: str, index: int, zone: str, labels: Sequence[str], taints: Sequence[str], capacity: Sequence[str]
+) -> dict[str, Any]:
+    """A node in the words of the command line (see add) as an entry of nodes.json. Raises ClusterError."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise ClusterError(f"{name!r} cannot be a node's name: use small letters, digits and dashes.")
+    extra = {
+        "labels": dict(map(_pair, labels)),
+        "taints": [*map(_taint, taints)],
+        "capacity": dict(map(_amount, capacity)),
+    }
+    return node(name, index, zone, **extra)
+
+
+def place_labels(entry: dict[str, Any]) -> dict[str, str]:
+    """The labels that say where a node stands and what it is; every node has them."""
+    return {key: entry["labels"][key] for key in node("", 0, "lab-a")["labels"]}
+
+
 def prepare(layout: Layout, server: str, light: int | None) -> None:
     """At the start of a cluster: credentials for every node there should be, the default ones if none were written down."""
     desired = read_nodes(layout) if layout.nodes_file.exists() else {"nodes": defaults(), "light": {"count": 0}}
@@ -115,8 +134,7 @@ def add(
     capacity: Sequence[str] = (),
 ) -> None:
     """A node joins; returns when it is Ready. labels and capacity are KEY=VALUE, taints KEY=VALUE:EFFECT. Raises ClusterError."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
-        raise ClusterError(f"{name!r} cannot be a node's name: use small letters, digits and dashes.")
+    wanted = described(name, 0, zone, labels, taints, capacity)
     with _desired(layout) as desired:
         if any(entry["name"] == name for entry in desired["nodes"]):
             raise ClusterError(f"There is a node {name!r} already: see `kubectl get nodes`.")
@@ -124,12 +142,7 @@ def add(
         index = next((i for i in range(255) if i not in used), None)
         if index is None:
             raise ClusterError("255 nodes that run pods are the most: remove one with `k8sext node rm NAME`.")
-        extra = {
-            "labels": dict(map(_pair, labels)),
-            "taints": [*map(_taint, taints)],
-            "capacity": dict(map(_amount, capacity)),
-        }
-        entry = node(name, index, zone, **extra)
+        entry = {**wanted, "index": index}
         _credentials(layout, entry, layout.read_config()["server"])
         desired["nodes"].append(entry)
     try:

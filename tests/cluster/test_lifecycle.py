@@ -95,7 +95,9 @@ def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_dat
     found = clusters.up("one", data)
     found.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     os.kill(found.status()["pid"], signal.SIGKILL)
-    eventually(lambda: not [p for p in processes_of(data) if "k8sext.infra.cri.shim" not in " ".join(p.info["cmdline"])])
+    eventually(
+        lambda: not [p for p in processes_of(data) if "k8sext.infra.cri.shim" not in " ".join(p.info["cmdline"])]
+    )
     assert found.status()["phase"] == "down"
     again = clusters.up("one", data)
     assert again.started_here

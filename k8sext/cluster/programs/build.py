@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from k8sext.cluster.errors import ClusterError, Unavailable
@@ -31,15 +31,23 @@ def fetch(names: Iterable[str], folder: Path, architecture: str, progress: Progr
 
     Raises Unavailable when there is neither Go nor a place to have it from, or the modules cannot be reached.
     """
+    compile_all({name: _package(name) for name in names}, HERE / "gomod", folder, progress)
+
+
+def compile_all(packages: Mapping[str, str], gomod: Path, folder: Path, progress: Progress) -> None:
+    """Build programs into folder, each whole or not at all: packages maps a program's name to its Go package.
+
+    gomod is the folder with go.mod and go.sum. Raises as fetch() does.
+    """
     _check_space(folder)
     with tempfile.TemporaryDirectory(prefix="k8sext-build-", dir=folder, ignore_cleanup_errors=True) as scratch:
         go, environment = _go(Path(scratch), progress)
-        module = Path(shutil.copytree(HERE / "gomod", Path(scratch) / "module"))
-        for name in names:
+        module = Path(shutil.copytree(gomod, Path(scratch) / "module"))
+        for name, package in packages.items():
             with progress.step(f"Building {name} from its Go module", unit="packages") as step:
-                total = _count_packages(go, module, environment, _package(name), progress)
+                total = _count_packages(go, module, environment, package, progress)
                 partial = folder / f"{name}.partial"
-                command = [go, "build", "-v", "-trimpath", "-ldflags", _ldflags(), "-o", str(partial), _package(name)]
+                command = [go, "build", "-v", "-trimpath", "-ldflags", _ldflags(), "-o", str(partial), package]
                 for line in _lines(command, module, environment):
                     if not line.startswith("go: "):
                         step.advance(1, of=total)
@@ -110,7 +118,7 @@ def _count_packages(go: str, module: Path, environment: dict[str, str], package:
         if line.startswith("go: downloading"):
             downloads += 1
             if downloads == 1:
-                progress.say("Downloading Go modules (about 200, once).")
+                progress.say("Downloading Go modules, once.")
         else:
             count += 1
     return count

@@ -1,0 +1,151 @@
+"""Nodes that join a kind cluster later, which kind itself cannot do: a container like those it makes, and `kubeadm join` in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from k8sext.cluster import nodes
+from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.kind import config, images, machine, program, reports
+from k8sext.cluster.kind.docker import containers, docker
+from k8sext.cluster.paths import Layout
+from k8sext.cluster.programs.progress import Progress
+
+READY_LIMIT = 180.0
+PRIVILEGES = (
+    "--privileged",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--cgroupns=private",
+)
+STORAGE = ("--tmpfs=/tmp", "--tmpfs=/run", "--volume=/var", "--volume=/lib/modules:/lib/modules:ro")
+
+
+def add(
+    layout: Layout,
+    name: str,
+    zone: str = "lab-a",
+    labels: Sequence[str] = (),
+    taints: Sequence[str] = (),
+    capacity: Sequence[str] = (),
+) -> None:
+    """A node joins; returns when it is Ready. The arguments are those of k8sext.cluster.nodes.add. Raises ClusterError."""
+    entry = nodes.described(name, 0, zone, labels, taints, capacity)
+    if name in reports.node_names(layout):
+        raise ClusterError(f"There is a node {name!r} already: see `kubectl get nodes`.")
+    container = config.container(layout.name, name)
+    worker = containers(layout.name)[config.container(layout.name, f"{config.NAME}-worker")]
+    try:
+        _run(layout, container, entry, worker["Config"]["Image"])
+        _load(layout, container)
+        _join(layout, container, entry)
+        _dress(layout, entry)
+        _wait(layout, name)
+    except BaseException:
+        _take_back(layout, name)
+        raise
+
+
+def remove(layout: Layout, name: str) -> None:
+    """A node leaves for good: its container is removed, its Node object deleted. Those that kind made stay."""
+    if name in [entry["name"] for entry in nodes.defaults()]:
+        raise ClusterError(
+            f"{name} is one of the nodes a kind cluster was made with, and those stay: stop it with `k8sext node stop`."
+        )
+    if name not in reports.node_names(layout):
+        raise ClusterError(f"There is no node {name!r}: choose one of {', '.join(reports.node_names(layout))}.")
+    _take_back(layout, name)
+
+
+def _take_back(layout: Layout, name: str) -> None:
+    container = config.container(layout.name, name)
+    if container in containers(layout.name):
+        docker("rm", "--force", "--volumes", container)
+    reports.kubectl(layout, "delete", "node", name, "--ignore-not-found")
+    shutil.rmtree(layout.nodes / name, ignore_errors=True)
+
+
+def _run(layout: Layout, container: str, entry: dict[str, Any], image: str) -> None:
+    """Start the container, with the options that kind gives a worker, and wait until its runtime answers."""
+    labels = ("io.x-k8s.kind.role=worker", f"io.x-k8s.kind.cluster={layout.name}", f"{reports.NODE}={entry['name']}")
+    seen = machine_files(layout, entry)
+    docker(
+        *("run", "--detach", "--tty", "--init=false", "--restart=on-failure:1", "--net=kind"),
+        *(f"--name={container}", f"--hostname={container}", *PRIVILEGES, *STORAGE),
+        *[f"--label={label}" for label in labels],
+        *[f"--volume={here}:{there}:ro" for there, here in seen.items()],
+        image,
+    )
+    deadline = time.monotonic() + READY_LIMIT
+    while True:
+        try:
+            docker("exec", container, "ctr", "version")
+            return
+        except ClusterError as error:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"The container of node {entry['name']} does not come up ({error}).") from error
+            time.sleep(0.2)
+
+
+def machine_files(layout: Layout, entry: dict[str, Any]) -> dict[str, Path]:
+    """The files from which a node's kubelet reads how large its machine is."""
+    folder = layout.nodes / entry["name"]
+    folder.mkdir(parents=True, exist_ok=True)
+    return machine.files(folder, entry["capacity"])
+
+
+def _load(layout: Layout, container: str) -> None:
+    kind = program.find(Progress())
+    images.load(kind, layout.name, container)
+
+
+def _join(layout: Layout, container: str, entry: dict[str, Any]) -> None:
+    """Join as kind lets a worker join: its configuration, with this node's name, labels, taints and address."""
+    import yaml
+
+    plane = config.container(layout.name, f"{config.NAME}-control-plane")
+    worker = config.container(layout.name, f"{config.NAME}-worker")
+    token = docker("exec", plane, "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf", "token", "create", "--ttl=10m")
+    documents = yaml.safe_load_all(docker("exec", worker, "cat", "/kind/kubeadm.conf"))
+    join = next(document for document in documents if document["kind"] == "JoinConfiguration")
+    join["discovery"]["bootstrapToken"]["token"] = token.splitlines()[-1]
+    join["nodeRegistration"] |= {"name": entry["name"], "taints": entry["taints"]}
+    provider = f"kind://docker/{layout.name}/{container}"
+    own = {"node-ip": _address(container), "provider-id": provider, "node-labels": _joined(nodes.place_labels(entry))}
+    join["nodeRegistration"]["kubeletExtraArgs"] = [{"name": key, "value": value} for key, value in own.items()]
+    docker("exec", "--interactive", container, "cp", "/dev/stdin", "/kind/kubeadm.conf", input=yaml.safe_dump(join))
+    docker("exec", container, "kubeadm", "join", "--config=/kind/kubeadm.conf", "--skip-phases=preflight")
+
+
+def _address(container: str) -> str:
+    return docker("inspect", "--format", "{{.NetworkSettings.Networks.kind.IPAddress}}", container)
+
+
+def _joined(labels: dict[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _dress(layout: Layout, entry: dict[str, Any]) -> None:
+    """Labels that a kubelet may not give itself, and resources that only a device plugin could tell it."""
+    if labels := [f"{key}={value}" for key, value in entry["labels"].items()]:
+        reports.kubectl(layout, "label", "node", entry["name"], "--overwrite", *labels)
+    extended = {name: amount for name, amount in entry["capacity"].items() if re.search(r"\..*/", name)}
+    if extended:
+        patch = json.dumps({"status": {"capacity": extended, "allocatable": extended}})
+        reports.kubectl(layout, "patch", "node", entry["name"], "--subresource=status", "--patch", patch)
+
+
+def _wait(layout: Layout, name: str) -> None:
+    deadline = time.monotonic() + READY_LIMIT
+    while name not in reports.ready_nodes(layout):
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"Node {name} took longer than {READY_LIMIT:.0f} s to be Ready: see `k8sext logs {name}`."
+            )
+        time.sleep(0.5)
