@@ -39,8 +39,8 @@ class Output(StrEnum):
     json = "json"
 
 
-Name = Annotated[str | None, typer.Option("--name", help="The cluster's name [default: $K8SEXT_CLUSTER or k8sext].")]
-Data = Annotated[Path | None, typer.Option("--data", help="A folder for its files [default: in the XDG state folder].")]
+Name = Annotated[str | None, typer.Option("--name", help="The cluster's name (default: $K8SEXT_CLUSTER or k8sext).")]
+Data = Annotated[Path | None, typer.Option("--data", help="A folder for its files (default: in the XDG state folder).")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the answer.")]
 
 
@@ -49,13 +49,13 @@ def up(
     name: Name = None,
     data: Data = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The API server's port [default: a free one].")
+        int | None, typer.Option(min=1, max=65535, help="The API server's port (default: a free one).")
     ] = None,
     light: Annotated[
         int | None, typer.Option("--nodes", min=0, max=5000, help="So many nodes more, which only register.")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="embedded or kind [default: $K8SEXT_PROVIDER; embedded on Linux].")
+        str | None, typer.Option(help="embedded or kind (default: $K8SEXT_PROVIDER; embedded on Linux).")
     ] = None,
 ) -> None:
     """Start the cluster, or find it running."""
@@ -67,7 +67,7 @@ def up(
         if found.started_here
         else f"The cluster {found.name} is up already."
     )
-    print(f"Use it with: export KUBECONFIG={found.kubeconfig}")
+    print(f"Use it with: export KUBECONFIG={found.kubeconfig} PATH={found.programs['kubectl'].parent}:$PATH")
 
 
 @app.command()
@@ -179,13 +179,13 @@ def lab(
         Path | None,
         typer.Argument(
             help="A folder with notebooks, or one to copy the workbook's to; what you changed in it stays as it is "
-            "[default: the workbook's own]."
+            "(default: the workbook's own)."
         ),
     ] = None,
     name: Name = None,
     data: Data = None,
-    port: Annotated[int | None, typer.Option(help="JupyterLab's port [default: 8888, or the next free one].")] = None,
-    browser: Annotated[bool | None, typer.Option(help="Open a browser [default: if there is a display].")] = None,
+    port: Annotated[int | None, typer.Option(help="JupyterLab's port (default: 8888, or the next free one).")] = None,
+    browser: Annotated[bool | None, typer.Option(help="Open a browser (default: if there is a display).")] = None,
 ) -> None:
     """Start the cluster and JupyterLab on the notebooks; Ctrl-C ends both (a cluster that was up before stays up)."""
     from k8sext.lab import serve

@@ -22,7 +22,7 @@ def client(
     out: Annotated[Path, typer.Option(help="The folder to write, new or from an earlier run.")],
     from_cluster: Annotated[bool, typer.Option("--from-cluster", help="Ask the API server.")] = False,
     from_file: Annotated[Path | None, typer.Option(help="Read a saved document of /openapi/v3.")] = None,
-    version: Annotated[str | None, typer.Option(help="The version [default: the best there is].")] = None,
+    version: Annotated[str | None, typer.Option(help="The version (default: the best there is).")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="The kubeconfig to use, as kubectl has it.")] = None,
     context: Annotated[str | None, typer.Option(help="The context to use, as kubectl has it.")] = None,
 ) -> None:

@@ -46,6 +46,7 @@ def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes:
     _check_folder(layout)
     with writing(layout.data, "The cluster's folder", DATA_SETTING):
         layout.data.parent.mkdir(parents=True, exist_ok=True)
+        layout.up_lock.touch()  # a lock that cannot be made, as in /proc, would be waited for
         import filelock
 
         with filelock.FileLock(layout.up_lock):
@@ -75,6 +76,10 @@ def _is_up(layout: Layout, port: int | None, light_nodes: int | None) -> bool:
             f"The cluster {layout.name!r} is up with {light_count(layout)} light nodes, not {light_nodes}: "
             f"stop it first with `k8sext down --name {layout.name}`, or give the new one another --name."
         )
+    if not layout.kubeconfig.exists():
+        from k8sext.kube.certificates import Pair
+
+        _kubeconfig(layout, layout.read_config()["server"], Pair.load(layout.pki, "ca"))
     return True
 
 
@@ -116,6 +121,14 @@ def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nod
     )
 
 
+def _kubeconfig(layout: Layout, server: str, ca: Any) -> None:
+    from k8sext.kube import certificates as x509
+
+    admin = x509.issue(ca, "kubernetes-admin", ["system:masters"])
+    admin.save(layout.pki, "admin")
+    x509.write_private(layout.kubeconfig, x509.kubeconfig(layout.name, server, ca, admin))
+
+
 def _certificates(layout: Layout, server: str) -> None:
     """Make what is missing or about to end. Existing keys stay, so that a cluster's data and tokens stay good."""
     from k8sext.kube import certificates as x509
@@ -139,9 +152,7 @@ def _certificates(layout: Layout, server: str) -> None:
         client = x509.issue(ca, f"system:kube-{name}", hosts=local)
         client.save(pki, name)
         x509.write_private(pki / f"{name}.kubeconfig", x509.kubeconfig(name, server, ca, client))
-    admin = x509.issue(ca, "kubernetes-admin", ["system:masters"])
-    admin.save(pki, "admin")
-    x509.write_private(layout.kubeconfig, x509.kubeconfig(layout.name, server, ca, admin))
+    _kubeconfig(layout, server, ca)
     if not (pki / "service-accounts.pub").exists():
         private, public = x509.service_account_keys()
         x509.write_private(pki / "service-accounts.key", private)

@@ -20,7 +20,15 @@ def writing(folder: Path, what: str, setting: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ClusterError(f"The disk that holds {folder} is full: make room there, or {setting}.") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        if error.errno in (
+            errno.EROFS,
+            errno.EACCES,
+            errno.EPERM,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+            errno.ENOENT,
+        ):
             raise ClusterError(f"{what} {folder} cannot be written ({error.strerror}): {setting}.") from error
         raise
 

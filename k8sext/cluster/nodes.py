@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from k8sext.cluster import supervisor
 from k8sext.cluster.desired_nodes import CONTROL_PLANE, is_ready
 from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.paths import Layout, read_json, write_json
@@ -67,8 +68,12 @@ def described(
     """A node in the words of the command line (see add) as an entry of nodes.json. Raises ClusterError."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
         raise ClusterError(f"{name!r} cannot be a node's name: use small letters, digits and dashes.")
+    if name.partition("-")[0] == "light":
+        raise ClusterError(
+            f"{name!r} cannot be a node's name: names with light belong to those of `k8sext up --nodes`."
+        )
     extra = {
-        "labels": dict(map(_pair, labels)),
+        "labels": dict(map(_label, labels)),
         "taints": [*map(_taint, taints)],
         "capacity": dict(map(_amount, capacity)),
     }
@@ -166,7 +171,10 @@ def start(layout: Layout, name: str) -> None:
 def remove(layout: Layout, name: str) -> None:
     """A node leaves for good: its containers end, its Node object is deleted."""
     with _desired(layout) as desired:
-        _find(desired, name)
+        if _find(desired, name)["index"] == 0:
+            raise ClusterError(
+                f"{name} carries the control plane and cannot be removed; `k8sext node stop {name}` stops it."
+            )
         desired["nodes"] = [entry for entry in desired["nodes"] if entry["name"] != name]
     _wait_for_folder(layout, name)
     _kubectl(layout, "delete", "node", name, "--ignore-not-found")
@@ -185,6 +193,10 @@ def _desired(layout: Layout) -> Any:
 
     if not layout.read_config():
         raise ClusterError(f"There is no cluster {layout.name}. Start it with: k8sext up")
+    if not supervisor.is_running(layout):
+        raise ClusterError(
+            f"The cluster {layout.name} is down. Start it with: k8sext up, with the same --name and --data."
+        )
     setting = "make room, or give yourself the right to write there"
     with writing(layout.data, "The cluster's folder", setting), filelock.FileLock(layout.data / "nodes.lock"):
         yield (desired := read_nodes(layout))
@@ -203,6 +215,16 @@ def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise ClusterError(f"{text!r} is not of the form KEY=VALUE.")
+    return key, value
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, value = _pair(text)
+    name = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+    if not re.fullmatch(rf"([a-z0-9.-]{{1,253}}/)?{name}", key) or not re.fullmatch(rf"({name})?", value):
+        raise ClusterError(
+            f"{text!r} is no label: up to 63 letters, digits, dashes, dots and underscores on each side, as in disk=ssd."
+        )
     return key, value
 
 

@@ -105,7 +105,7 @@ class Layout:
     @property
     def sockets(self) -> Path:
         """A folder with a short path: unix socket addresses end at 108 bytes. Not in $TMPDIR, which may differ for `down`."""
-        digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:10]
         return Path(f"/tmp/k8sext-{os.getuid()}-{digest}")
 
     def read_config(self) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
 
     Raises ClusterError for a name that cannot be a folder and a DNS label at once.
     """
-    name = name or os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME
+    if name is None:
+        name = os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
         raise ClusterError(
             f"{name!r} cannot be a cluster's name: use up to 40 small letters, digits and dashes, as in --name class-2."

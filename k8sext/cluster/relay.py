@@ -32,7 +32,13 @@ async def serve(socket: Path, loopback: str) -> asyncio.Server:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
                 far_reader, far_writer = await _reach(head, loopback, socket.with_name("pods.sock"))
-            except (ValueError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            except (
+                ValueError,
+                OverflowError,
+                OSError,
+                asyncio.IncompleteReadError,
+                asyncio.LimitOverrunError,
+            ) as error:
                 writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{error}".encode())
                 return
             with contextlib.closing(far_writer):

@@ -49,6 +49,7 @@ def data(tmp_path: Path):
 def test_a_cluster_comes_up_is_reused_and_leaves_nothing(data: Path) -> None:
     where = ["--name", "one", "--data", str(data)]
     assert "is up at https://127.0.0.1:" in k8sext("up", *where).stdout
+    Path(k8sext("kubeconfig", *where).stdout.strip()).unlink()
     assert "is up already" in k8sext("up", *where).stdout
 
     kubeconfig = Path(k8sext("kubeconfig", *where).stdout.strip())
@@ -95,6 +96,8 @@ def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_dat
     found = clusters.up("one", data)
     found.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     os.kill(found.status()["pid"], signal.SIGKILL)
+    gone = k8sext("node", "rm", "k8sext-worker2", "--name", "one", "--data", str(data), check=False)
+    assert gone.returncode == 1 and "The cluster one is down" in gone.stderr
     eventually(
         lambda: not [p for p in processes_of(data) if "k8sext.infra.cri.shim" not in " ".join(p.info["cmdline"])]
     )
@@ -192,6 +195,8 @@ def test_down_leaves_foreign_files_in_a_folder_of_the_learners_own(data: Path) -
     ("arguments", "sentence"),
     [
         (["up", "--name", "Über Cluster"], "cannot be a cluster's name"),
+        (["down", "--name", ""], "cannot be a cluster's name"),
+        (["up", "--data", "/proc/k8sext"], "/proc/k8sext cannot be written"),
         (["up", "--provider", "cloud"], "There is no provider 'cloud'"),
         (["kubeconfig", "--name", "nobody"], "There is no cluster nobody"),
         (["logs", "etcd", "--name", "nobody"], "There is no cluster nobody"),

@@ -16,6 +16,7 @@ instruction, and the next one goes on from what the API server and the runtime k
 Left out, because it costs more than it teaches: static pods, volumes other than emptyDir, configMap, secret, downwardAPI,
 projected, hostPath below /var/lib/kubelet and claims served by CSI (an event refuses others), of CSI attaching, block devices, inline
 volumes, secrets and pod information, fsGroup, in-place resize, image pull secrets, image garbage collection, eviction under
-pressure, devices, cluster DNS, node affinity at admission, restartPolicyRules, `terminationMessagePath` (logs stand in for it), and
+pressure, devices, cluster DNS and hostAliases, gRPC
+probes, node affinity at admission, restartPolicyRules, `terminationMessagePath` (logs stand in for it), and
 port-forward, which still tunnels SPDY.
 """

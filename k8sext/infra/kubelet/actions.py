@@ -67,7 +67,8 @@ class Actions:
         except TimeoutError:
             return False, f'Get "{scheme}://{host}:{port}{path}": no answer within {timeout:g}s'
         except (aiohttp.ClientError, OSError) as error:
-            return False, f'Get "{scheme}://{host}:{port}{path}": {error}'
+            said = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+            return False, f'Get "{scheme}://{host}:{port}{path}": {said}'
         if 200 <= response.status < 400:
             return True, body
         return False, f"HTTP probe failed with statuscode: {response.status}"

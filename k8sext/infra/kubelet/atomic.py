@@ -34,12 +34,11 @@ def write(folder: Path, files: dict[str, File]) -> bool:
         _link(folder, files)
         return False
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
-    fresh.chmod(0o755)
-    for name, file in files.items():
-        path = fresh / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        path.chmod(file.mode)
+    try:
+        _fill(fresh, files)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     link = folder / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)
@@ -49,6 +48,15 @@ def write(folder: Path, files: dict[str, File]) -> bool:
         if old.name.startswith("..") and old.name not in ("..data", fresh.name):
             shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _fill(fresh: Path, files: dict[str, File]) -> None:
+    fresh.chmod(0o755)
+    for name, file in files.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode)
 
 
 def _read(data: Path) -> dict[str, File]:

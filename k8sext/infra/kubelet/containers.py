@@ -75,7 +75,7 @@ class Containers:
             where = await self._context.surroundings(pod, self._sandboxes.ip(pod, state))
             variables = await env.container_env(pod, container, where, self._context.objects.get)
             mounts = self._context.volumes.mounts(pod, container, variables)
-        except (ConfigError, VolumeError) as error:
+        except (ConfigError, VolumeError, OSError) as error:
             raise self._failed(pod, container, "CreateContainerConfigError", str(error)) from error
         request = cri.CreateContainerRequest(
             pod_sandbox_id=sandbox.id,

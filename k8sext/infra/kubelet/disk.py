@@ -39,4 +39,4 @@ class Disk:
             return self.registry / wanted.relative_to(REGISTRY)
         if wanted.is_relative_to(KUBELET):
             return self.root / wanted.relative_to(KUBELET)
-        raise NotOnDisk(f"{path} is not below {KUBELET}, the only folder that a node of this kubelet has of its own")
+        raise NotOnDisk(f"{path} is refused: only folders below {KUBELET} are a node's own, the rest is your machine's")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 Json = dict[str, Any]
@@ -29,6 +31,19 @@ def phase(pod: Json) -> str:
 def is_terminal(pod: Json) -> bool:
     """It has run to its end: no container of it will ever start again."""
     return phase(pod) in ("Succeeded", "Failed")
+
+
+def failed(pod: Json, reason: str, message: str) -> Json:
+    """The same pod, with a status that says so."""
+    return pod | {"status": pod.get("status", {}) | {"phase": "Failed", "reason": reason, "message": message}}
+
+
+def seconds_left(pod: Json, now: float) -> float:
+    """Until the pod's activeDeadlineSeconds are over; infinite if it has none, has not begun, or is ending anyway."""
+    limit, start = pod["spec"].get("activeDeadlineSeconds"), pod.get("status", {}).get("startTime")
+    if limit is None or not start or is_terminal(pod) or is_deleted(pod):
+        return math.inf
+    return datetime.fromisoformat(start).timestamp() + limit - now
 
 
 def is_deleted(pod: Json) -> bool:

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Coroutine
 from typing import Any
 
 from k8sext.infra.kubelet import pod as pods
 from k8sext.infra.kubelet import volumes
 from k8sext.infra.kubelet.admission import Rejection
-from k8sext.infra.kubelet.conditions import OWNED
 from k8sext.infra.kubelet.containers import Containers
 from k8sext.infra.kubelet.context import Context
 from k8sext.infra.kubelet.images import Images, NotStarted
@@ -27,7 +27,7 @@ from k8sext.infra.kubelet.probes import Prober
 from k8sext.infra.kubelet.report import Reporter
 from k8sext.infra.kubelet.runtime import PodState, RuntimeFailure
 from k8sext.infra.kubelet.sandbox import Sandboxes
-from k8sext.infra.kubelet.status import Observation, pod_status
+from k8sext.infra.kubelet.status import Observation, merge, newest, pod_status
 from k8sext.infra.kubelet.volumes import VolumeError
 from k8sext.kube.events import timestamp
 from k8sext.kube.request import ApiError, Unreachable, request
@@ -72,7 +72,7 @@ class PodWorker:
         less_time = pods.is_deleted(pod) and (
             not pods.is_deleted(self.pod) or pods.grace_period(pod) < pods.grace_period(self.pod)
         )
-        self.pod = pod | {"status": _newest_status(pod, self.pod)}
+        self.pod = pod | {"status": newest(pod, self.pod)}
         self._interrupt() if less_time else self.wake()
 
     def gone(self) -> None:
@@ -86,7 +86,7 @@ class PodWorker:
         try:
             while not (self._ended and self._gone):
                 self._wake.clear()
-                delay = await self._step_or_retry()
+                delay = min(await self._step_or_retry(), pods.seconds_left(self.pod, time.time()))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if delay == NEVER else delay):
                         await self._wake.wait()
@@ -108,17 +108,25 @@ class PodWorker:
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise
             return 0
-        except (RuntimeFailure, ApiError, Unreachable, VolumeError, OSError) as error:
-            outage = isinstance(error, RuntimeFailure) and error.is_outage  # one warning for the node is enough
-            log.log(
-                logging.DEBUG if outage else logging.WARNING, "%s: %s; trying again", pods.full_name(self.pod), error
-            )
+        except Exception as failure:
+            self._complain(failure)
             self._retry = min(self._retry * 2, 30)
             return self._retry / 4
         finally:
             self._step = None
         self._retry = 1.0
         return delay
+
+    def _complain(self, failure: Exception) -> None:
+        """Say what went wrong, in the log and, if the pod's own machine was in the way, in an event."""
+        while isinstance(failure, ExceptionGroup):
+            failure = failure.exceptions[0]
+        outage = isinstance(failure, RuntimeFailure) and failure.is_outage  # one warning for the node is enough
+        expected = isinstance(failure, (RuntimeFailure, ApiError, Unreachable, VolumeError, OSError))
+        level, trace = logging.DEBUG if outage else logging.WARNING, None if expected else failure
+        log.log(level, "%s: %s; trying again", pods.full_name(self.pod), failure, exc_info=trace)
+        if isinstance(failure, OSError) or not expected:
+            self._context.event(self.pod, "Warning", "FailedSync", f"error syncing pod, trying again: {failure}")
 
     async def _sync(self) -> float:
         if self._ended:
@@ -127,6 +135,8 @@ class PodWorker:
             return await self._terminate()
         if self._rejection and not pods.is_terminal(self.pod):
             return self._reject(self._rejection)
+        if pods.seconds_left(self.pod, time.time()) <= 0:
+            self._out_of_time()
         state = await self._context.runtime.pod(pods.uid(self.pod))
         plan = next_step(self.pod, state, self._context.runtime.sandbox_of, self._prober)
         if plan.finished:
@@ -166,9 +176,9 @@ class PodWorker:
         """Nothing will run again: end what still runs and keep only what `kubectl logs` wants."""
         await self._end_containers(state, pods.grace_period(self.pod))
         state = await self._context.runtime.pod(pods.uid(self.pod))
-        self._report(state)
-        await self._reporter.flush()
-        if state.sandbox:
+        if state.sandbox:  # else nothing of it ever ran here: it was rejected, or cleared away before
+            self._report(state)
+            await self._reporter.flush()
             await self._sandboxes.stop(state.sandbox.id)
         await self._context.volumes.remove(pods.uid(self.pod))
         return NEVER
@@ -215,6 +225,12 @@ class PodWorker:
 
     async def _kill(self, run: Any, grace: int) -> None:
         await self._containers.kill(self.pod, run, f"Stopping container {run.metadata.name}", grace)
+
+    def _out_of_time(self) -> None:
+        """The pod has failed. What runs of it is ended on the way of every pod that has."""
+        reason, message = "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+        self._context.event(self.pod, "Normal", reason, message)
+        self.pod = pods.failed(self.pod, reason, message)
 
     def _reject(self, rejection: Rejection) -> float:
         self._context.event(self.pod, "Warning", rejection.reason, rejection.message)
@@ -272,7 +288,7 @@ class PodWorker:
         )
         status = pod_status(self.pod, seen, timestamp())
         self._reporter.report(self.pod, status)
-        self.pod = self.pod | {"status": _merge(self.pod.get("status", {}), status)}
+        self.pod = self.pod | {"status": merge(self.pod.get("status", {}), status)}
 
     async def _both(self, *steps: Coroutine[Any, Any, None]) -> None:
         """Take independent steps at once; what goes wrong first counts, but all are ended before."""
@@ -282,19 +298,3 @@ class PodWorker:
                 raise OSError(result.message)
             if isinstance(result, BaseException):
                 raise result
-
-
-def _merge(status: Json, told: Json) -> Json:
-    """What the API server shows once it has been told."""
-    others = [condition for condition in status.get("conditions") or [] if condition["type"] not in OWNED]
-    return status | told | {"conditions": [*others, *told["conditions"]]}
-
-
-def _newest_status(pod: Json, before: Json) -> Json:
-    """The status the server shows, except for what this kubelet owns, of which it knows better itself."""
-    shown, own = pod.get("status", {}), before.get("status", {})
-    if "startTime" not in own:
-        return shown
-    owned = [condition for condition in own.get("conditions") or [] if condition["type"] in OWNED]
-    merged = _merge(shown, own | {"conditions": owned})
-    return merged | ({"phase": shown["phase"]} if pods.is_terminal(pod) else {})

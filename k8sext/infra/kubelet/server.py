@@ -178,5 +178,6 @@ async def _healthz(_: web.Request) -> web.Response:
 async def _port_forward(_: web.Request) -> web.Response:
     return web.Response(
         status=501,
-        text="Port-forward still tunnels SPDY, which this kubelet does not speak; reach the pod through a Service or `kubectl proxy`.\n",
+        text="Port-forward still tunnels SPDY, which this kubelet does not speak; reach the pod by `kubectl proxy` at "
+        "/api/v1/namespaces/NAMESPACE/pods/NAME:PORT/proxy/.\n",
     )

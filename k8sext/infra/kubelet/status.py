@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from k8sext.infra.kubelet import pod as pods
-from k8sext.infra.kubelet.conditions import conditions
+from k8sext.infra.kubelet.conditions import OWNED, conditions
 from k8sext.infra.kubelet.pod import Json
 from k8sext.infra.kubelet.runtime import CREATED, EXITED, NANOSECONDS, RUNNING, PodState
 from k8sext.kube.events import timestamp
@@ -57,6 +57,7 @@ def pod_status(pod: Json, seen: Observation, now: str) -> Json:
     status: Json = {
         "phase": phase,
         "observedGeneration": pod["metadata"].get("generation", 0),
+        **{key: old[key] for key in ("reason", "message") if key in old},
         "startTime": old.get("startTime") or now,
         "hostIP": seen.node_ip,
         "hostIPs": [{"ip": seen.node_ip}],
@@ -184,3 +185,19 @@ def _exit_code(status: Json) -> int | None:
     if "waiting" in state:
         state = status.get("lastState") or {}
     return state["terminated"]["exitCode"] if "terminated" in state else None
+
+
+def merge(status: Json, told: Json) -> Json:
+    """What the API server shows once it has been told."""
+    others = [condition for condition in status.get("conditions") or [] if condition["type"] not in OWNED]
+    return status | told | {"conditions": [*others, *told["conditions"]]}
+
+
+def newest(pod: Json, before: Json) -> Json:
+    """The status the server shows, except for what this kubelet owns, of which it knows better itself."""
+    shown, own = pod.get("status", {}), before.get("status", {})
+    if "startTime" not in own:
+        return shown
+    owned = [condition for condition in own.get("conditions") or [] if condition["type"] in OWNED]
+    merged = merge(shown, own | {"conditions": owned})
+    return merged | ({"phase": shown["phase"]} if pods.is_terminal(pod) else {})

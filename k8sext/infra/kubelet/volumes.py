@@ -111,7 +111,7 @@ class Volumes:
         try:
             files, renew_at = await self._collect(pod, parts, source.get("defaultMode", 0o644), where)
             atomic.write(folder, files)
-        except (ConfigError, ValueError) as error:
+        except (ConfigError, ValueError, OSError) as error:
             raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
         return renew_at
 

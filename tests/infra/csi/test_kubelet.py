@@ -177,7 +177,7 @@ class Strange(registration_pb2_grpc.RegistrationServicer):
     [
         ({"type": "DevicePlugin"}, "takes plugins of type CSIPlugin, not DevicePlugin"),
         ({"supported_versions": ["0.3.0"]}, "speaks CSI 1.x, the driver 0.3.0"),
-        ({"endpoint": "/etc/csi.sock"}, "/etc/csi.sock is not below /var/lib/kubelet"),
+        ({"endpoint": "/etc/csi.sock"}, "/etc/csi.sock is refused"),
         ({"endpoint": "/var/lib/kubelet/plugins/none.sock"}, "driver strange"),
     ],
 )

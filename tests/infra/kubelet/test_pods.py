@@ -161,6 +161,34 @@ def test_a_pod_too_large_for_its_node_is_out_of_cpu(namespace: Namespace) -> Non
     status = namespace.get("pod", "one")["status"]
     assert status["reason"] == "OutOfcpu"
     assert "requested: 64000" in status["message"]
+    assert "containerStatuses" not in status
+
+
+def test_what_the_disk_refuses_is_told_in_an_event_and_tried_again_without_hurry(namespace: Namespace) -> None:
+    namespace.kubectl("create", "configmap", "files", "--from-literal=a=1")
+    files = {"name": "files", "configMap": {"name": "files"}}
+    below_a_file = {"volumeMounts": [{"name": "files", "mountPath": "/files", "subPath": "a/b"}]}
+    namespace.pod("one", container=below_a_file, volumes=[files])
+    namespace.until(
+        lambda: (
+            namespace.status("one")["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+        )  # not ContainerCreating
+    )
+    assert any("Not a directory" in message for _, message in namespace.events("one"))
+    both = [{"key": "a", "path": "x"}, {"key": "a", "path": "x/y"}]
+    namespace.pod("two", volumes=[files | {"configMap": {"name": "files", "items": both}}])
+    namespace.until(lambda: "FailedMount" in namespace.reasons("two"))
+    uid = namespace.get("pod", "two")["metadata"]["uid"]
+    folder = namespace.cluster.layout.nodes / namespace.get("pod", "two")["spec"]["nodeName"]
+    assert not list(folder.glob(f"kubelet/**/{uid}/**/files/..?*"))
+
+
+def test_a_pod_that_runs_longer_than_its_deadline_fails(namespace: Namespace) -> None:
+    namespace.pod("one", activeDeadlineSeconds=2, wait="Failed")
+    status = namespace.get("pod", "one")["status"]
+    assert status["reason"] == "DeadlineExceeded"
+    assert "terminated" in status["containerStatuses"][0]["state"]
+    assert "DeadlineExceeded" in namespace.reasons("one")
 
 
 def test_a_pod_that_was_deleted_by_force_leaves_its_room_at_once(namespace: Namespace) -> None:

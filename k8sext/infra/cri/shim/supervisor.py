@@ -125,6 +125,8 @@ class Supervisor:
     def _exec(self, container: str, request: dict[str, Any], session: socket.socket) -> None:
         spec = _read_spec(f"{self._folder}/containers/{container}/spec.json")
         spec |= {key: request[key] for key in ("argv", "tty", "stdin", "wrapper") if key in request}
+        if spec["tty"]:
+            spec["env"].setdefault("TERM", "xterm")
         spec.pop("mount_namespace", None)  # a command's end is not the container's
         program = self._run(container, spec, log=None, hold_stdin=False)
         program.stdio.on_session_lost = lambda: _send_signal(program.started.init, signal.SIGTERM)
