@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 
+from k8sext.kube.quantity import parse
+
 Amounts = dict[str, int]
 
 
@@ -17,9 +19,7 @@ def amounts(resources: Mapping[str, str] | None) -> Amounts:
 @lru_cache(maxsize=4096)
 def amount(name: str, quantity: str) -> int:
     """Read one quantity; what is not whole is rounded up, as kube-scheduler does."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    return math.ceil(parse_quantity(quantity) * (1000 if name == "cpu" else 1))
+    return math.ceil(parse(quantity) * (1000 if name == "cpu" else 1))
 
 
 def add(to: Amounts, more: Mapping[str, int], sign: int = 1) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from k8sext.cluster import nodes
@@ -133,18 +134,19 @@ def _create(layout: Layout, kind: Path, node_image: str, workbook: str, port: in
 def _kind(layout: Layout, progress: Progress, command: list[str], input: str) -> None:
     """Run kind, say its steps as they are done, and keep all its words in the log. Raises ClusterError with what it complained of."""
     words = []
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
+    with TemporaryFile("w+") as given:  # not a pipe: kind may complain and end before it has read anything
+        given.write(input)
+        given.seek(0)
+        process = subprocess.Popen(
+            command,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
     try:
-        process.stdin.write(input)
-        process.stdin.close()
         for line in process.stdout:
             words.append(line)
             if line.strip().startswith("✓"):

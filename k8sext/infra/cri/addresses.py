@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from grpc import StatusCode
 
-from k8sext.infra.cri.refusals import Refusal
+from k8sext.infra.refusals import Refusal
 
 
 class Addresses:

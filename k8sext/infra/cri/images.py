@@ -14,7 +14,7 @@ from k8sext import __version__
 from k8sext.infra.cri.oci.store import ImageError, ImageStore, StoredImage
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
-from k8sext.infra.cri.refusals import invalid, not_found
+from k8sext.infra.refusals import invalid, not_found
 
 BUILT_IN = f"localhost/k8sext:{__version__}"
 IMAGE_ID = "sha256:" + hashlib.sha256(BUILT_IN.encode()).hexdigest()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from k8sext.infra.cri.refusals import invalid
+from k8sext.infra.refusals import invalid
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 FURNITURE = ("/etc/hosts", "/dev/termination-log")

@@ -23,9 +23,9 @@ from k8sext.infra.cri.oci.handler import OciHandler
 from k8sext.infra.cri.oci.network import Network, NetworkError
 from k8sext.infra.cri.oci.settings import OciSettings
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import Refusal, invalid, not_found, precondition
 from k8sext.infra.cri.shimclient import Session, ShimClient, ShimError
 from k8sext.infra.cri.state import Container, Sandbox, Store, write_aside
+from k8sext.infra.refusals import Refusal, invalid, not_found, precondition
 
 KILLED = 128 + signal.SIGKILL
 HANDLERS = ("", "process", "oci")

@@ -13,8 +13,8 @@ from k8sext.infra.cri import security
 from k8sext.infra.cri.images import DEFAULT_PATH
 from k8sext.infra.cri.isolation import SERVICE_ACCOUNT, Isolation, Mount
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import invalid, precondition
 from k8sext.infra.cri.state import Container, Sandbox, write_aside
+from k8sext.infra.refusals import invalid, precondition
 
 
 def check(config: api.ContainerConfig, isolation: Isolation) -> None:

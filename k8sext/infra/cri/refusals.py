@@ -1,4 +1,4 @@
-"""Errors a caller is told: a gRPC status code and one sentence."""
+"""How a caller of the runtime is told of errors: a gRPC status code and one sentence."""
 
 from __future__ import annotations
 
@@ -11,31 +11,9 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from k8sext.infra.cri.shimclient import ShimError
+from k8sext.infra.refusals import Refusal
 
 log = logging.getLogger(__name__)
-
-
-class Refusal(Exception):
-    """A request that is not carried out; becomes the gRPC status `code` with the message."""
-
-    def __init__(self, code: StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def invalid(message: str) -> Refusal:
-    """The request makes no sense or asks for what this runtime cannot do."""
-    return Refusal(StatusCode.INVALID_ARGUMENT, message)
-
-
-def not_found(message: str) -> Refusal:
-    """What the request names is not here."""
-    return Refusal(StatusCode.NOT_FOUND, message)
-
-
-def precondition(message: str) -> Refusal:
-    """The request is well formed but not possible in the present state."""
-    return Refusal(StatusCode.FAILED_PRECONDITION, message)
 
 
 class TellRefusals(grpc.aio.ServerInterceptor):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import Refusal, invalid
+from k8sext.infra.refusals import Refusal, invalid
 
 CAPABILITIES: list[str] = [
     "CHOWN",

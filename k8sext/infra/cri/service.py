@@ -20,10 +20,10 @@ from k8sext.infra.cri.images import ImageService
 from k8sext.infra.cri.lifecycle import HANDLERS, Node
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
-from k8sext.infra.cri.refusals import Refusal, invalid, not_found
 from k8sext.infra.cri.state import Container
 from k8sext.infra.cri.stats import container_stats
 from k8sext.infra.cri.streaming import StreamingServer, run_to_end
+from k8sext.infra.refusals import Refusal, invalid, not_found
 
 EVENTS_WAITING = 1000
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from grpc import StatusCode
 
-from k8sext.infra.csi.errors import Refusal, invalid
 from k8sext.infra.csi.proto import csi_pb2 as csi
+from k8sext.infra.refusals import Refusal, invalid
 
 Mode = csi.VolumeCapability.AccessMode
 ONE_NODE = (

@@ -12,11 +12,11 @@ from grpc import StatusCode
 
 from k8sext.infra.csi import capabilities
 from k8sext.infra.csi.capabilities import DEFAULT_CAPACITY, TOPOLOGY_KEY
-from k8sext.infra.csi.errors import Refusal, invalid, not_found
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import Publisher
 from k8sext.infra.csi.state import SNAPSHOT_ID, VOLUME_ID, Item, Snapshot, Store, Volume, id_of
+from k8sext.infra.refusals import Refusal, invalid, not_found, precondition
 
 RPC = csi.ControllerServiceCapability.RPC
 ABILITIES = (
@@ -203,9 +203,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def _check_unused(self, volume: Volume) -> None:
         for target in volume.published:
             if self._publisher.stands(Path(target)):
-                raise Refusal(
-                    StatusCode.FAILED_PRECONDITION, f"volume {volume.id} is in use at {target}: unpublish it first"
-                )
+                raise precondition(f"volume {volume.id} is in use at {target}: unpublish it first")
 
 
 def _named(text: str, what: str) -> str:

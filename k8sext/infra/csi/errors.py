@@ -1,4 +1,4 @@
-"""Errors a caller is told: a gRPC status code and one sentence. The codes are those the CSI specification asks for."""
+"""How a caller of the driver is told of errors: a gRPC status code and one sentence. The codes are those the CSI specification asks for."""
 
 from __future__ import annotations
 
@@ -12,25 +12,9 @@ import grpc
 from grpc import StatusCode
 from grpc.aio import ServicerContext
 
+from k8sext.infra.refusals import Refusal
+
 log = logging.getLogger(__name__)
-
-
-class Refusal(Exception):
-    """A request that is not carried out; becomes the gRPC status `code` with the message."""
-
-    def __init__(self, code: StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def invalid(message: str) -> Refusal:
-    """The request makes no sense or asks for what this driver cannot do."""
-    return Refusal(StatusCode.INVALID_ARGUMENT, message)
-
-
-def not_found(message: str) -> Refusal:
-    """What the request names is not here."""
-    return Refusal(StatusCode.NOT_FOUND, message)
 
 
 class TellRefusals(grpc.aio.ServerInterceptor):

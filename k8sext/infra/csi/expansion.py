@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from k8sext.infra.csi.persistent import VOLUMES, asked
 from k8sext.infra.csi.proto import csi_pb2 as csi
-from k8sext.infra.kubelet.quantity import parse, written
 from k8sext.kube.events import timestamp
+from k8sext.kube.quantity import parse, written
 from k8sext.kube.request import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Json, request
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from grpc import StatusCode
 
 from k8sext.infra.csi import capabilities
 from k8sext.infra.csi.capabilities import TOPOLOGY_KEY, Mode
-from k8sext.infra.csi.errors import Refusal, invalid, not_found
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import Publisher
 from k8sext.infra.csi.state import Store, Volume, usage
+from k8sext.infra.refusals import Refusal, invalid, not_found, precondition
 
 RPC = csi.NodeServiceCapability.RPC
 ABILITIES = (RPC.STAGE_UNSTAGE_VOLUME, RPC.GET_VOLUME_STATS, RPC.EXPAND_VOLUME, RPC.SINGLE_NODE_MULTI_WRITER)
@@ -48,7 +48,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         async with self._store.lock(id):
             volume = self._find(id)
             if volume.staged not in ("", staging) and self._stands(volume.staged, staged=True):
-                raise Refusal(StatusCode.FAILED_PRECONDITION, f"volume {id} is staged at {volume.staged} already")
+                raise precondition(f"volume {id} is staged at {volume.staged} already")
             volume.staged = staging
             self._store.save(volume)
             place = self._publisher.staged_at(Path(staging))
@@ -79,7 +79,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         async with self._store.lock(id):
             volume = self._find(id)
             if volume.staged != staging:
-                raise Refusal(StatusCode.FAILED_PRECONDITION, f"volume {id} is not staged at {staging}: stage it first")
+                raise precondition(f"volume {id} is not staged at {staging}: stage it first")
             self._check_writers(volume, target, mode)
             volume.published[target] = Mode.Mode.Name(mode)
             self._store.save(volume)
@@ -157,4 +157,4 @@ class Node(csi_pb2_grpc.NodeServicer):
             alone = mode == single or other_mode == "SINGLE_NODE_SINGLE_WRITER"
             if other != target and alone and self._stands(other):
                 message = f"volume {volume.id} is for one writer and published at {other} already"
-                raise Refusal(StatusCode.FAILED_PRECONDITION, message)
+                raise precondition(message)

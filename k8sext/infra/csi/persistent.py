@@ -8,7 +8,7 @@ from __future__ import annotations
 from k8sext.infra.csi.capabilities import TOPOLOGY_KEY, Mode
 from k8sext.infra.csi.identity import DRIVER
 from k8sext.infra.csi.proto import csi_pb2 as csi
-from k8sext.infra.kubelet.quantity import parse, written
+from k8sext.kube.quantity import parse, written
 from k8sext.kube.request import Json
 
 VOLUMES = "/api/v1/persistentvolumes"

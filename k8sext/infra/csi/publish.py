@@ -17,9 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from grpc import StatusCode
-
-from k8sext.infra.csi.errors import Refusal
+from k8sext.infra.refusals import precondition
 
 
 class Publisher(Protocol):
@@ -112,7 +110,7 @@ def _remove_empty(folder: Path) -> None:
         raise
     except OSError as error:
         message = f"at {folder} stands something that this driver did not put there: remove it"
-        raise Refusal(StatusCode.FAILED_PRECONDITION, message) from error
+        raise precondition(message) from error
 
 
 def _run(*command: str) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from k8sext.infra.kubelet import pod as pods
 from k8sext.infra.kubelet.pod import Json
-from k8sext.infra.kubelet.quantity import parse
+from k8sext.kube.quantity import parse
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.kubelet.objects import Objects
 from k8sext.infra.kubelet.pod import Json
-from k8sext.infra.kubelet.quantity import parse, written
+from k8sext.kube.quantity import parse, written
 from k8sext.kube.request import STRATEGIC_MERGE_PATCH, request
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from k8sext.infra.kubelet import pod as pods
 from k8sext.infra.kubelet.pod import Json
-from k8sext.infra.kubelet.quantity import divide
+from k8sext.kube.quantity import divide
 
 REFERENCE = re.compile(r"\$\$|\$\(([^()$]*)\)")
 SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")

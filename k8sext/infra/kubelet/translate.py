@@ -10,8 +10,8 @@ from typing import Any
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet import pod as pods
 from k8sext.infra.kubelet.pod import Json
-from k8sext.infra.kubelet.quantity import parse
 from k8sext.infra.kubelet.runtime import CONTAINER_NAME, HASH, POD_NAME, POD_NAMESPACE, POD_UID, RESTART_COUNT
+from k8sext.kube.quantity import parse
 
 CPU_PERIOD = 100_000
 MASKED = [

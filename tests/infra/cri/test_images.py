@@ -17,7 +17,7 @@ from k8sext.infra.cri.oci import possible, store
 from k8sext.infra.cri.oci.store import ImageError, ImageStore, full_name
 from k8sext.infra.cri.oci.users import user_of
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import Refusal
+from k8sext.infra.refusals import Refusal
 
 NAME = "localhost/test/image:1"
 

@@ -14,7 +14,7 @@ import pytest
 from k8sext.infra.cri import isolation
 from k8sext.infra.cri.isolation import SERVICE_ACCOUNT, Bubblewrap, Mount, Plain, PRoot
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import Refusal
+from k8sext.infra.refusals import Refusal
 
 
 def path_without(folder: Path, *hidden: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from k8sext.infra.kubelet.admission import check, requests
-from k8sext.infra.kubelet.quantity import divide, parse
+from k8sext.kube.quantity import divide, parse
 from tests.infra.kubelet.building import container, pod, sidecar
 
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "3"}

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from k8sext.infra.cri.isolation import Mount
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import Refusal, invalid
+from k8sext.infra.refusals import Refusal, invalid
 
 SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.", "net.")
 

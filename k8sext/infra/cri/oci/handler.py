@@ -26,9 +26,9 @@ from k8sext.infra.cri.oci.room import Room
 from k8sext.infra.cri.oci.store import ImageStore
 from k8sext.infra.cri.oci.users import User, user_of
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import invalid, precondition
 from k8sext.infra.cri.shimclient import SOURCE_ROOT, ShimClient, ShimError
 from k8sext.infra.cri.state import Container, Sandbox, Store, write_aside
+from k8sext.infra.refusals import invalid, precondition
 
 PATIENCE = 30.0
 FIRST_PROCESS = '[ "$1" = host ] || ip link set lo up; : > "$0"; trap "" CHLD; exec tail -f /dev/null'

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.refusals import invalid
+from k8sext.infra.refusals import invalid
 
 LARGEST_FILE = 1 << 20
 
