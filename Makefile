@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test test-kind test-all check notebooks notebooks-test browser bench conformance lock programs-mod clean
+.PHONY: help setup lab test pytest browser-test notebooks-test test-kind test-all check notebooks browser bench conformance lock programs-mod clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,10 +37,17 @@ check: setup ## ruff, pyright and import-linter
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+test: check pytest browser-test notebooks-test ## all checks and tests, and every notebook through nbval
+
+# Side by side, as processors and memory allow; each with a cluster of its own.
+pytest: setup ## everything of pytest but the browser
+	$(BIN)/pytest tests --ignore=tests/browser -n auto --dist loadfile
+
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
-test: check ## all checks and tests, and every notebook through nbval
-	$(BIN)/pytest tests --ignore=tests/browser
+browser-test: setup ## notebooks in JupyterLab, where there is a Chromium
 	$(BIN)/pytest tests/browser
+
+notebooks-test: setup ## every notebook through strict nbval
 	$(BIN)/python -m tests.notebooks
 
 test-kind: setup ## every notebook, and the tests of nodes, on a real kind cluster

@@ -21,6 +21,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="fail, instead of skip, where no Chromium is found")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """How many run side by side under `-n auto`: each has a cluster of its own, which wants a processor and 2 GiB."""
+    return max(1, min(len(os.sched_getaffinity(0)), available_memory() // 2**31))
+
+
+def available_memory() -> int:
+    """What this machine, or the control group around us, can still give, in bytes."""
+    meminfo = Path("/proc/meminfo").read_text()
+    free = int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return free if text == "max" else min(free, int(text))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever a test starts, it is never the learner's cluster."""
