@@ -123,7 +123,7 @@ class Layout:
 def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) -> Layout:
     """The files of the cluster called name (default $K8SEXT_CLUSTER, else k8sext), in data or the state folder.
 
-    Raises ClusterError for a name that cannot be a folder and a DNS label at once.
+    Raises ClusterError for a name that cannot be a folder and a DNS label at once, and for a folder that nobody can name.
     """
     if name is None:
         name = os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME
@@ -134,7 +134,13 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
     # `k8sext lab` names its cluster's folder to its notebooks; a command in one that names another cluster means that other one.
     inherited = os.environ.get("K8SEXT_DATA") if name == (os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME) else None
     folder = Path(data or inherited or state_folder() / "clusters" / name)
-    return Layout(name, folder.expanduser().resolve())
+    try:
+        str(folder).encode()
+        return Layout(name, folder.expanduser().resolve())
+    except (RuntimeError, UnicodeError, ValueError):
+        raise ClusterError(
+            f"{str(folder)!r} cannot be a cluster's folder: it names a user who is not here, or characters that are no UTF-8."
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

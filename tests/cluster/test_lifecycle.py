@@ -197,6 +197,8 @@ def test_down_leaves_foreign_files_in_a_folder_of_the_learners_own(data: Path) -
         (["up", "--name", "Über Cluster"], "cannot be a cluster's name"),
         (["down", "--name", ""], "cannot be a cluster's name"),
         (["up", "--data", "/proc/k8sext"], "/proc/k8sext cannot be written"),
+        (["up", "--data", "~nobody-of-this-name"], "names a user who is not here"),
+        (["up", "--data", "caf\udce9"], "characters that are no UTF-8"),
         (["up", "--provider", "cloud"], "There is no provider 'cloud'"),
         (["kubeconfig", "--name", "nobody"], "There is no cluster nobody"),
         (["logs", "etcd", "--name", "nobody"], "There is no cluster nobody"),

@@ -128,6 +128,8 @@ def _wanted(query: Any) -> logs.Wanted:
             since = datetime.now(UTC) - timedelta(seconds=int(query["sinceSeconds"]))
         elif "sinceTime" in query:
             since = datetime.fromisoformat(query["sinceTime"])
+            if since.tzinfo is None:
+                raise ValueError(f"sinceTime {query['sinceTime']} has no time zone")
         return logs.Wanted(
             follow=query.get("follow") == "true",
             tail_lines=int(query["tailLines"]) if "tailLines" in query else None,

@@ -36,6 +36,13 @@ def test_logs_show_both_streams_and_any_part_of_them(talker: Namespace) -> None:
     assert talker.kubectl("logs", "one", "--timestamps", "--tail=1").split()[0].endswith("Z")
 
 
+def test_a_time_without_its_zone_is_the_callers_mistake(talker: Namespace) -> None:
+    node = talker.get("pod", "one")["spec"]["nodeName"]
+    logs = f"/api/v1/nodes/{node}/proxy/containerLogs/{talker.name}/one/main"
+    answer = kubectl(talker, "get", "--raw", f"{logs}?sinceTime=2026-01-01T00:00:00")
+    assert answer.returncode == 1 and "BadRequest" in answer.stderr
+
+
 def test_logs_follow_until_the_container_ends(namespace: Namespace) -> None:
     namespace.pod("one", "for i in 1 2 3; do echo line $i; sleep 0.3; done", restartPolicy="Never", wait="Running")
     assert namespace.kubectl("logs", "--follow", "one").split("\n") == ["line 1", "line 2", "line 3", ""]
