@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from k8sext import cluster as clusters
+from k8sext.infra.kubelet.light import LIGHT
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.request import Unreachable
 from tests.scheduling.building import node, pod
@@ -83,7 +84,8 @@ async def test_the_api_server_is_killed_meanwhile_and_every_pod_is_bound(own_clu
     process = await start(own_cluster.kubeconfig, "--bindings", "2")
     names = [f"p{number}" for number in range(PODS)]
     try:
-        await api.create(*(pod(name, schedulerName=NAME, nodeSelector={"k8sext.io/light": ""}) for name in names))
+        only_light = {"nodeSelector": {LIGHT: ""}, "tolerations": [{"key": LIGHT, "operator": "Exists"}]}
+        await api.create(*(pod(name, schedulerName=NAME, **only_light) for name in names))
         assert process.stdout
         for _ in range(10):
             await asyncio.wait_for(process.stdout.readline(), 30)

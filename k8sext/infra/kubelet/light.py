@@ -20,6 +20,8 @@ manager has to be more patient with them than with three (--node-monitor-grace-p
 AT_ONCE = 8
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "110", "ephemeral-storage": "20Gi"}
 ZONES = ("zone-a", "zone-b", "zone-c")
+LIGHT = "k8sext.io/light"
+"""Label and taint. A pod that lands on a light node never starts, so only those go there that say by a toleration that they know."""
 
 
 def light_name(number: int) -> str:
@@ -32,9 +34,10 @@ def light_spec(number: int) -> NodeSpec:
     labels = {
         "topology.kubernetes.io/zone": ZONES[number % len(ZONES)],
         "topology.kubernetes.io/region": "region-1",
-        "k8sext.io/light": "",
+        LIGHT: "",
     }
-    return NodeSpec(light_name(number), 0, labels=labels, capacity=CAPACITY)
+    taints = [{"key": LIGHT, "effect": "NoSchedule"}]
+    return NodeSpec(light_name(number), 0, labels=labels, taints=taints, capacity=CAPACITY)
 
 
 async def run_light_nodes(kubeconfig: Path, count: int) -> None:
