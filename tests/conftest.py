@@ -63,11 +63,11 @@ def cluster(programs: dict[str, Path], request: pytest.FixtureRequest) -> Iterat
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds: eventually(lambda: ..., within=20). Fails with the condition's last answer or error."""
+    """Wait until a condition holds: eventually(lambda: ..., within=60). Fails with the condition's last answer or error."""
     return wait_for
 
 
-def wait_for(condition: Callable[[], object], within: float = 30.0, every: float = 0.05) -> None:
+def wait_for(condition: Callable[[], object], within: float = 90.0, every: float = 0.05) -> None:
     """Ask a condition until its answer is true; its AssertionErrors and false answers mean: not yet."""
     deadline = time.monotonic() + within
     while True:

@@ -98,7 +98,7 @@ def deployed_text() -> str:
 def deployed(lesson: Lesson, deployed_text: str) -> Iterator[Lesson]:
     lesson.kubectl("apply", "--namespace=", "-f", "-", input=deployed_text)
     try:
-        lesson.kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAME, "--timeout=90s")
+        lesson.kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAME, "--timeout=180s")
         yield lesson
     finally:
         lesson.kubectl("delete", "--namespace=", "-f", "-", "--wait=false", input=deployed_text)

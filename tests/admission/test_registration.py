@@ -305,7 +305,7 @@ def test_two_hundred_creations_at_once_are_all_admitted(lesson: Lesson) -> None:
     from k8sext.kube.request import request
     from tests.admission.reviews import report
 
-    watch, seen = watcher(lesson, REPORTS)
+    watch, seen = watcher(lesson, REPORTS, timeout=5)
 
     async def create_all() -> None:
         client = await from_kubeconfig(lesson.cluster.kubeconfig)

@@ -167,7 +167,7 @@ async def test_slow_and_silent_clients_hold_up_nobody(client: aiohttp.ClientSess
     for _, writer in slow:
         writer.write(half)
     assert (await ask(client, serving))[0] == 200
-    line = await asyncio.wait_for(slow[0][0].readline(), 15)
+    line = await asyncio.wait_for(slow[0][0].readline(), 45)
     assert b" 408 " in line
     for _, writer in silent + slow:
         writer.close()

@@ -86,10 +86,10 @@ def test_a_component_that_dies_is_started_again(data: Path, eventually) -> None:
         now = {c["name"]: c for c in found.status()["components"]}
         return all(now[n]["restarts"] == 1 and now[n]["health"] == "ok" for n in ("etcd", "kube-controller-manager"))
 
-    eventually(restarted, within=60)
-    eventually(lambda: found.status()["components"][1]["health"] == "ok", within=60)
+    eventually(restarted, within=180)
+    eventually(lambda: found.status()["components"][1]["health"] == "ok", within=180)
     found.kubectl("create", "namespace", "after-the-fall")
-    found.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "after-the-fall", "--timeout=60s")
+    found.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "after-the-fall", "--timeout=180s")
 
 
 def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_data(data: Path, eventually) -> None:

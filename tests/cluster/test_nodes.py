@@ -73,17 +73,17 @@ def test_a_stopped_node_is_not_ready_its_pods_are_evicted_and_it_comes_back(clus
             },
         }
         cluster.kubectl("apply", "-f", "-", input=json.dumps(pod))
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/victim", "--timeout=30s")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/victim", "--timeout=90s")
         nodes.stop(where, "unlucky")
-        eventually(lambda: ready(cluster)["unlucky"] == "Unknown", within=30)
+        eventually(lambda: ready(cluster)["unlucky"] == "Unknown", within=90)
         eventually(
             lambda: cluster.kubectl(
                 "get", "pod", "victim", "-o", "jsonpath={.metadata.deletionTimestamp}", "--ignore-not-found"
             ),
-            within=30,
+            within=90,
         )
         nodes.start(where, "unlucky")
-        cluster.kubectl("wait", "--for=delete", "pod/victim", "--timeout=30s")
+        cluster.kubectl("wait", "--for=delete", "pod/victim", "--timeout=90s")
     finally:
         nodes.remove(where, "unlucky")
 

@@ -70,7 +70,7 @@ def test_lab_without_a_display_prints_its_address_serves_and_ends_with_its_clust
             with answer:
                 return "00-start-here.ipynb" in {entry["name"] for entry in json.load(answer)["content"]}
 
-        eventually(served, within=60)
+        eventually(served, within=180)
         status = subprocess.run(
             [sys.executable, "-m", "k8sext", "status", *where], capture_output=True, env=environment
         )

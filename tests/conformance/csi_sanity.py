@@ -139,7 +139,7 @@ def main() -> None:
 
 
 def _wait_for(socket: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not socket.exists():
         if time.monotonic() > deadline:
             raise RuntimeError("the driver did not start")

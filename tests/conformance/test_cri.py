@@ -80,7 +80,7 @@ def environment_like_busybox(folder: Path, busybox: str) -> Path:
 
 
 def wait_for(socket: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not socket.exists():
         assert time.monotonic() < deadline, "the runtime did not start"
         time.sleep(0.05)

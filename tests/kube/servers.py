@@ -23,7 +23,7 @@ from k8sext.cluster.ports import is_free
 from k8sext.kube.request import ApiError, Unreachable, request
 
 
-async def until(condition: Callable[[], Any], within: float = 60) -> None:
+async def until(condition: Callable[[], Any], within: float = 180) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "not in time"
@@ -54,7 +54,7 @@ def restart_api_server(server: PrivateApiServer) -> None:
     old.kill()
     if old.pid in (ours := {process.pid: process for process in _restarted}):
         ours[old.pid].wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     port = urlsplit(server.server).port
     assert port
     while not is_free(port):  # a thread of it may outlive its first one, which is a zombie by then
@@ -89,7 +89,7 @@ def _process(server: PrivateApiServer, name: str) -> psutil.Process:
 
 async def until_well(server: PrivateApiServer, client: ApiClient, path: str = "/api/v1/namespaces/default") -> None:
     """Wait until an API server that was restarted answers at a path."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             await request(client, "GET", path, timeout=2)

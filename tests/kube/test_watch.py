@@ -24,7 +24,7 @@ async def take(stream: AsyncIterator[Listed | Changed], count: int) -> list[str]
     async def collect() -> list[str]:
         return [short(await anext(stream)) for _ in range(count)]
 
-    return await asyncio.wait_for(collect(), 10)
+    return await asyncio.wait_for(collect(), 30)
 
 
 def short(event: Listed | Changed) -> str:

@@ -81,7 +81,7 @@ class Reports:
             "items"
         ]
 
-    async def until(self, name: str, condition: Callable[[Json], Any], within: float = 60) -> Json:
+    async def until(self, name: str, condition: Callable[[Json], Any], within: float = 180) -> Json:
         """Wait until a report is as it should be, and return it."""
         deadline = asyncio.get_running_loop().time() + within
         while True:

@@ -28,7 +28,7 @@ async def by_hand(cluster: Cluster, client: ApiClient, namespace: str) -> AsyncI
     running = asyncio.create_task(controller.run(workers=4))
     yield
     controller.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 30)
 
 
 @asynccontextmanager
@@ -72,7 +72,7 @@ async def test_a_deleted_pod_is_made_again(operator: None, reports: Reports) -> 
     await reports.until("oslo", ready)
     uid = (await reports.pods())[0]["metadata"]["uid"]
     await request(reports.client, "DELETE", f"{pods_path(reports.namespace)}/oslo-1")
-    deadline = asyncio.get_running_loop().time() + 60
+    deadline = asyncio.get_running_loop().time() + 180
     while uid in (uids := [pod["metadata"]["uid"] for pod in await reports.pods()]) or not uids:
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.05)
@@ -98,7 +98,7 @@ async def test_a_pod_that_fails_is_followed_by_another(operator: None, reports: 
     assert done["status"]["pod"] > "oslo-1-"
 
 
-async def until_pods(reports: Reports, names: list[str], within: float = 60) -> None:
+async def until_pods(reports: Reports, names: list[str], within: float = 180) -> None:
     deadline = asyncio.get_running_loop().time() + within
     while (found := sorted(pod["metadata"]["name"] for pod in await reports.pods())) != names:
         assert asyncio.get_running_loop().time() < deadline, found
@@ -110,7 +110,7 @@ async def test_the_deployed_operator_works_with_the_rights_it_has_and_two_copies
 ) -> None:
     cluster.kubectl("apply", "-n", namespace, "-f", str(MANIFESTS / "operator.yaml"))
     cluster.kubectl("scale", "-n", namespace, "deployment/k8s-operator-example", "--replicas=2")
-    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/k8s-operator-example", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/k8s-operator-example", "--timeout=180s")
     await reports.create("oslo", "Oslo")
     await reports.until("oslo", ready)
 
@@ -133,7 +133,7 @@ async def test_the_probes_and_the_figures_of_the_deployed_operator_answer(
     cluster: Cluster, reports: Reports, namespace: str
 ) -> None:
     cluster.kubectl("apply", "-n", namespace, "-f", str(MANIFESTS / "operator.yaml"))
-    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/k8s-operator-example", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/k8s-operator-example", "--timeout=180s")
     await reports.create("oslo", "Oslo")
     await reports.until("oslo", ready)
     pod = cluster.kubectl("get", "pod", "-n", namespace, "-l", "name=k8s-operator-example", "-o", "name").strip()

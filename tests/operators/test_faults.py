@@ -74,7 +74,7 @@ async def world(server: PrivateApiServer) -> AsyncIterator[tuple[Reports, Preten
         await client.close()
 
 
-async def all_ready(reports: Reports, names: list[str], within: float = 60) -> None:
+async def all_ready(reports: Reports, names: list[str], within: float = 180) -> None:
     """Wait until every report of this test is Ready."""
     wanted = set(names)
     found: list[Json] = []
@@ -90,7 +90,7 @@ async def all_ready(reports: Reports, names: list[str], within: float = 60) -> N
 async def one_pod_each(reports: Reports, names: list[str]) -> None:
     """Each report has the one pod that its status names; what came before it goes, a moment after the report is Ready."""
     expected = {report["status"]["pod"] for report in await reports.all() if report["metadata"]["name"] in names}
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 90
     while True:
         pods = [pod["metadata"] for pod in await reports.pods()]
         there = [pod["name"] for pod in pods if pod["ownerReferences"][0]["name"] in names]
@@ -186,4 +186,4 @@ async def test_asked_to_end_it_does_what_it_has_in_hand_and_ends_with_success(se
         await all_ready(reports, ["end"])
         process = operator.running.pop()
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0

@@ -101,7 +101,7 @@ def test_a_new_operator_runs_on_the_cluster_with_the_rights_it_asks_for(
     cluster.kubectl("apply", *namespace, "-f", str(home / "operator.yaml"), "-f", str(home / "cr.yaml"))
     answer = ["get", "box", "example", *namespace, "-o", "jsonpath={.status.answer}"]
     try:
-        eventually(lambda: cluster.kubectl(*answer) == "Who are you? I am box-operator.", within=90)
+        eventually(lambda: cluster.kubectl(*answer) == "Who are you? I am box-operator.", within=180)
     except BaseException:
         print(cluster.kubectl("logs", *namespace, "-l", "name=box-operator"))
         raise

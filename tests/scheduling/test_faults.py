@@ -60,7 +60,7 @@ async def test_killed_at_random_points_it_binds_every_pod_once(
         for _ in range(
             1 + chance.randrange(PODS // rounds - 1)
         ):  # dies in the middle of its work, not at a time of day
-            await asyncio.wait_for(process.stdout.readline(), 30)
+            await asyncio.wait_for(process.stdout.readline(), 90)
         process.kill()
         await process.wait()
     process = await start(server.kubeconfig)
@@ -88,7 +88,7 @@ async def test_the_api_server_is_killed_meanwhile_and_every_pod_is_bound(own_clu
         await api.create(*(pod(name, schedulerName=NAME, **only_light) for name in names))
         assert process.stdout
         for _ in range(10):
-            await asyncio.wait_for(process.stdout.readline(), 30)
+            await asyncio.wait_for(process.stdout.readline(), 90)
         status = await asyncio.to_thread(own_cluster.status)
         components = {component["name"]: component["pid"] for component in status["components"]}
         os.kill(components["kube-apiserver"], signal.SIGKILL)

@@ -29,7 +29,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def take(queue: SchedulingQueue) -> Any:
-    return await asyncio.wait_for(queue.get(), 5)
+    return await asyncio.wait_for(queue.get(), 15)
 
 
 async def test_the_most_important_pod_is_next_and_equals_go_in_order(queue: SchedulingQueue) -> None:

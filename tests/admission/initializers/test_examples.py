@@ -91,7 +91,7 @@ def test_initializers_that_are_killed_again_and_again_initialize_everything_once
         assert before <= 20
     processes = [_run(world, next(modules)) for _ in range(3)]  # two of the first at once: they must not both count
     try:
-        eventually(lambda: not world.get("deployments", "-l", UNINITIALIZED)["items"], within=60)
+        eventually(lambda: not world.get("deployments", "-l", UNINITIALIZED)["items"], within=180)
     finally:
         for process in processes:
             process.terminate()
@@ -147,7 +147,7 @@ def test_an_initializers_own_deployment_waits_for_itself_until_somebody_who_may_
     assert world.names("pods") == []
     world.kubectl("annotate", "deployment/sidecar-initializer", f"{PENDING}-")
     world.create(deployment())
-    eventually(lambda: read(world.get("deployment/web")) is None, within=60)
+    eventually(lambda: read(world.get("deployment/web")) is None, within=180)
     containers = world.get("deployment/web")["spec"]["template"]["spec"]["containers"]
     assert [container["name"] for container in containers] == ["web", "sidecar"]
 

@@ -142,7 +142,7 @@ async def test_a_client_that_hangs_up_ends_the_watch_behind_the_proxy():
     async with proxied(watch) as client:
         async with client.get(f"{PODS}?watch=1") as answer:
             await answer.content.readline()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 30)
 
 
 def stored(*pending: str, version: int = 1, **more: Any) -> Json:

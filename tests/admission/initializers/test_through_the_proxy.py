@@ -236,7 +236,7 @@ async def _watch_both(world: World, users: Users) -> tuple[Seen, Seen]:
         await asyncio.gather(*[one(number) for number in range(OBJECTS)])
         last = settings("the-end", annotations={PENDING: ""})
         await request(client, "POST", maps, last)
-        found = await asyncio.wait_for(asyncio.gather(*watching), 30)
+        found = await asyncio.wait_for(asyncio.gather(*watching), 90)
     await client.close()
     return found[0], found[1]
 

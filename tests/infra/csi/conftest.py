@@ -46,7 +46,7 @@ class Driver:
     def start(self) -> None:
         words = ["--endpoint", self.endpoint, "--data", str(self.data), "--node", "n1", "--publish", self.publish]
         self.process = subprocess.Popen([sys.executable, "-m", "k8sext.infra.csi", *words, "--log-level", "WARNING"])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 self.identity.Probe(csi.ProbeRequest(), timeout=5)

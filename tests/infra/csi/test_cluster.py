@@ -47,7 +47,7 @@ class Storage:
         driver = Path(self.cluster.layout.nodes, node, "kubelet", "plugins", "csi.k8sext.dev")
         return driver / "volumes" / volume["spec"]["csi"]["volumeHandle"]
 
-    def until(self, condition: Callable[[], object], within: float = 60) -> None:
+    def until(self, condition: Callable[[], object], within: float = 180) -> None:
         def holds() -> object:
             try:
                 return condition()
@@ -57,7 +57,7 @@ class Storage:
         wait_for(holds, within=within, every=0.2)
 
     def ready(self, pod: str) -> None:
-        self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=90s")
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s")
 
     def traces(self, uid: str) -> list[Path]:
         """What kubelets still have of a pod."""
@@ -94,7 +94,7 @@ def namespace(deployed: Any) -> Iterator[str]:
 def storage(deployed: Any, namespace: str) -> Iterator[Storage]:
     found = Storage(deployed, namespace)
     yield found
-    found.kubectl("delete", "statefulset,pod,pvc,event", "--all", "--timeout=90s")
+    found.kubectl("delete", "statefulset,pod,pvc,event", "--all", "--timeout=180s")
     claimed = "jsonpath={.items[*].spec.claimRef.namespace}"
     found.until(lambda: namespace not in deployed.kubectl("get", "pv", "-o", claimed))
 

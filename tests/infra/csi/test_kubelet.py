@@ -92,7 +92,7 @@ class Node:
         registered = asyncio.Event()
         task = asyncio.create_task(plugins.run(registered.set))
         try:
-            await asyncio.wait_for(registered.wait(), 20)
+            await asyncio.wait_for(registered.wait(), 60)
             self.plugins = plugins
             yield CsiVolumes(self.disk, plugins, self.claims)
         finally:
@@ -192,7 +192,7 @@ async def test_a_strange_plugin_is_told_why_it_is_refused(tmp_path: Path, change
     await server.start()
     try:
         assert not await Plugins(disk, Announcements()).look()  # type: ignore[arg-type]
-        assert message in await asyncio.wait_for(plugin.heard, 10)
+        assert message in await asyncio.wait_for(plugin.heard, 30)
     finally:
         await server.stop(0)
 

@@ -97,7 +97,7 @@ def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
         log="cri",
     )
     start(sys.executable, "-m", "k8sext.infra.csi", *words, log="csi")
-    wait_for(lambda: (folder / "cri.sock").exists() and socket.exists(), within=60)
+    wait_for(lambda: (folder / "cri.sock").exists() and socket.exists(), within=180)
     settings = configuration(folder, folder / "cri.sock", free_port())
     del settings["staticPodPath"]
     (folder / "kubelet.json").write_text(json.dumps(settings))
@@ -112,19 +112,19 @@ def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
     start(kubelet, *places, "--kubeconfig", str(api.kubeconfig), "--hostname-override", node, log="kubelet.log")
     try:
         named = "jsonpath={.spec.drivers[*].name}"
-        wait_for(lambda: quietly(api, "get", "csinode", node, "-o", named) == "csi.k8sext.dev", within=60)
+        wait_for(lambda: quietly(api, "get", "csinode", node, "-o", named) == "csi.k8sext.dev", within=180)
         handle = make_claim(api, node, socket)
         record = data / "volumes" / handle / "volume.json"
         lines = data / "volumes" / handle / "data" / "lines"
         for run in (1, 2):
             api.kubectl("apply", "-f", "-", input=json.dumps(pod(node)))
-            wait_for(lambda run=run: lines.exists() and lines.read_text() == "started\n" * run, within=90)
+            wait_for(lambda run=run: lines.exists() and lines.read_text() == "started\n" * run, within=180)
             published = list(json.loads(record.read_text())["published"])
             assert [Path(target).is_symlink() for target in published] == [publish == "link"]
             assert (Path(published[0]) / "lines").exists()
-            api.kubectl("delete", "pod", node, "--timeout=90s")
-            wait_for(lambda: json.loads(record.read_text())["published"] == {}, within=90)
-            wait_for(lambda: json.loads(record.read_text())["staged"] == "", within=90)
+            api.kubectl("delete", "pod", node, "--timeout=180s")
+            wait_for(lambda: json.loads(record.read_text())["published"] == {}, within=180)
+            wait_for(lambda: json.loads(record.read_text())["staged"] == "", within=180)
             assert lines.read_text() == "started\n" * run
     finally:
         processes.pop().send_signal(signal.SIGTERM)
