@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test pytest browser-test notebooks-test test-kind test-all check notebooks browser bench conformance lock programs-mod clean
+.PHONY: help setup lab test pytest browser-test notebooks-test test-kind test-all check notebooks browser bench conformance lock programs-mod clean bump
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -80,3 +80,6 @@ programs-mod: setup ## write the Go module of the programs anew, after a change 
 
 clean: ## remove .venv and what tests left
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist
+
+bump: setup ## another Kubernetes for the whole workbook: VERSION=1.37.3 [ETCD=3.7.4] [NODE_IMAGE=kindest/node:v...@sha256:...]
+	$(BIN)/python -m k8sext.cluster.programs.bump $(VERSION) $(ETCD:%=--etcd=%) $(NODE_IMAGE:%=--node-image=%)

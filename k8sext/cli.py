@@ -20,6 +20,8 @@ from k8sext import __version__, cluster
 from k8sext.clients.cli import app as generate
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.images import app as image
+from k8sext.cluster.node_commands import Data, Name, find
+from k8sext.cluster.node_commands import app as node
 from k8sext.cluster.paths import layout, state_folder
 from k8sext.operators.commands import new
 
@@ -39,8 +41,6 @@ class Output(StrEnum):
     json = "json"
 
 
-Name = Annotated[str | None, typer.Option("--name", help="The cluster's name (default: $K8SEXT_CLUSTER or k8sext).")]
-Data = Annotated[Path | None, typer.Option("--data", help="A folder for its files (default: in the XDG state folder).")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the answer.")]
 
 
@@ -52,22 +52,50 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="The API server's port (default: a free one).")
     ] = None,
     light: Annotated[
-        int | None, typer.Option("--nodes", min=0, max=5000, help="So many nodes more, which only register.")
+        int | None,
+        typer.Option(
+            "--nodes", min=0, max=5000, help="So many nodes more, which only register: taint k8sext.io/light."
+        ),
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="embedded or kind (default: $K8SEXT_PROVIDER; embedded on Linux).")
+        str | None, typer.Option(help="embedded, kind or existing (default: $K8SEXT_PROVIDER; embedded on Linux).")
     ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="With --provider existing: the kubeconfig's context (default: $K8SEXT_CONTEXT).")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="With --provider existing: the kubeconfig (default: kubectl's own).")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --provider existing: agree to what will be made there.")
+    ] = False,
 ) -> None:
     """Start the cluster, or find it running."""
     from k8sext.cluster.programs.progress import for_terminal
 
-    found = cluster.up(name, data, port=port, light_nodes=light, provider=provider, progress=for_terminal())
+    found = cluster.up(
+        name,
+        data,
+        port=port,
+        light_nodes=light,
+        provider=provider,
+        progress=for_terminal(),
+        context=context,
+        kubeconfig=kubeconfig,
+        consent=lambda plan: _agreed(plan, yes),
+    )
     print(
         f"The cluster {found.name} is up at {found.server}."
         if found.started_here
         else f"The cluster {found.name} is up already."
     )
     print(f"Use it with: export KUBECONFIG={found.kubeconfig} PATH={found.programs['kubectl'].parent}:$PATH")
+
+
+def _agreed(plan: str, yes: bool) -> bool:
+    """Show the plan; ask where there is somebody to answer."""
+    print(plan, flush=True)
+    return yes or (sys.stdin is not None and sys.stdin.isatty() and typer.confirm("Go on?"))
 
 
 @app.command()
@@ -132,7 +160,7 @@ def list_clusters(output: Format = Output.table) -> None:
 @app.command()
 def kubeconfig(name: Name = None, data: Data = None) -> None:
     """Print the path of the cluster's kubeconfig, for `export KUBECONFIG=$(k8sext kubeconfig)`."""
-    print(_existing(name, data).kubeconfig)
+    print(find(name, data).kubeconfig)
 
 
 @app.command()
@@ -144,11 +172,11 @@ def logs(
     tail: Annotated[int, typer.Option(help="So many last lines; -1 for all.")] = -1,
 ) -> None:
     """Print the log of a component."""
-    where = _existing(name, data)
-    if cluster.provider_of(where) == "kind":
-        from k8sext.cluster import kind
+    where = find(name, data)
+    if (provider := cluster.provider_of(where)) and provider != "embedded":
+        from k8sext.cluster import existing, kind
 
-        command = kind.log_command(where, component, follow, tail)
+        command = (kind if provider == "kind" else existing).log_command(where, component, follow, tail)
     else:
         known = sorted(log.stem for log in where.logs.glob("*.log"))
         if component not in known:
@@ -194,6 +222,20 @@ def lab(
 
 
 @app.command()
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Forget which exercises are solved.")] = False,
+    output: Format = Output.table,
+) -> None:
+    """Show which exercises of the notebooks you have solved. It is kept on this machine only."""
+    from k8sext.notebook.exercises import progress as kept
+
+    if reset:
+        kept.reset()
+    found = kept.overview()
+    print(json.dumps(found, indent=2) if output is Output.json else kept.table(found))
+
+
+@app.command()
 def version(output: Format = Output.table) -> None:
     """Print the versions of the workbook and of its Kubernetes."""
     from k8sext.versions import ETCD, KUBERNETES
@@ -206,59 +248,10 @@ def version(output: Format = Output.table) -> None:
     )
 
 
-node = typer.Typer(help="Nodes: add, stop, start, remove.", no_args_is_help=True)
 app.add_typer(node, name="node")
-NodeName = Annotated[str, typer.Argument(help="As `kubectl get nodes` names it.")]
-
-
-@node.command("add")
-def node_add(
-    node: NodeName,
-    zone: Annotated[str, typer.Option(help="Its zone; the region is the part before the last dash.")] = "lab-a",
-    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; can be repeated.")] = None,
-    taint: Annotated[list[str] | None, typer.Option(help="KEY=VALUE:EFFECT; can be repeated.")] = None,
-    capacity: Annotated[list[str] | None, typer.Option(help="RESOURCE=QUANTITY, as cpu=8; can be repeated.")] = None,
-    name: Name = None,
-    data: Data = None,
-) -> None:
-    """A node joins the cluster."""
-    cluster.add_node(_existing(name, data), node, zone, label or (), taint or (), capacity or ())
-    print(f"Node {node} is Ready.")
-
-
-@node.command("stop")
-def node_stop(node: NodeName, name: Name = None, data: Data = None) -> None:
-    """Take a node's power away: its containers end at once, and it is NotReady within 20 seconds."""
-    cluster.stop_node(_existing(name, data), node)
-    print(f"Node {node} is without power; within 20 seconds the control plane calls it NotReady.")
-
-
-@node.command("start")
-def node_start(node: NodeName, name: Name = None, data: Data = None) -> None:
-    """Give a stopped node its power back."""
-    cluster.start_node(_existing(name, data), node)
-    print(f"Node {node} is Ready.")
-
-
-@node.command("rm")
-def node_rm(node: NodeName, name: Name = None, data: Data = None) -> None:
-    """Take a node out of the cluster for good."""
-    cluster.remove_node(_existing(name, data), node)
-    print(f"Node {node} is gone.")
-
-
 app.add_typer(new, name="new")
 app.add_typer(generate, name="generate")
 app.add_typer(image, name="image")
-
-
-def _existing(name: str | None, data: Path | None) -> Any:
-    where = layout(name, data)
-    if not where.read_config():
-        raise ClusterError(
-            f"There is no cluster {where.name}. Start it with: k8sext up" + (f" --name {name}" if name else "")
-        )
-    return where
 
 
 def main() -> None:

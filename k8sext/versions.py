@@ -1,4 +1,4 @@
-"""The versions the whole workbook stands on. To bump Kubernetes change KUBERNETES and run `make programs-mod`."""
+"""The versions the whole workbook stands on. To bump Kubernetes: `make bump VERSION=1.37.3`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
         cluster.kubectl("get", "namespaces")
 
 `up` starts or finds the cluster, `connect` does the same for a notebook, `private_api_server` starts a throwaway control plane for
-lessons that need API-server flags. The provider `embedded` (Linux) needs neither Docker nor root; `kind` needs Docker.
+lessons that need API-server flags. The provider `embedded` (Linux) needs neither Docker nor root; `kind` needs Docker; `existing`
+borrows a cluster that is there already, by the name of its context.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +40,7 @@ __all__ = [
     "up",
 ]
 
-PROVIDERS = ("embedded", "kind")
+PROVIDERS = ("embedded", "kind", "existing")
 
 
 @dataclass(frozen=True)
@@ -105,24 +106,38 @@ def up(
     light_nodes: int | None = None,
     provider: str | None = None,
     progress: Any = None,
+    context: str | None = None,
+    kubeconfig: str | os.PathLike[str] | None = None,
+    consent: Callable[[str], bool] | None = None,
 ) -> Cluster:
     """Start the cluster called name (default $K8SEXT_CLUSTER, else k8sext) or find it running.
 
     data is a folder for its files, port the API server's; both are chosen unless given. provider is one of PROVIDERS (default:
     $K8SEXT_PROVIDER, else what is there already, else embedded on Linux and kind elsewhere). light_nodes join beside the three nodes that
-    run pods, and only register. progress hears of long work (see
-    k8sext.cluster.programs.progress). Raises ClusterError.
+    run pods, and only register. progress hears of long work (see k8sext.cluster.programs.progress). For the provider existing: context
+    (default: $K8SEXT_CONTEXT) in kubeconfig (default: kubectl's own) names the cluster, and consent is asked once, with the plan in words.
+    Raises ClusterError.
     """
     from k8sext.cluster.programs.progress import Progress
 
     where = layout(name, data)
     chosen = _provider(where, provider)
     progress = progress or Progress()
-    if chosen == "kind":
+    if chosen != "embedded" and light_nodes:
+        raise ClusterError("Only an embedded cluster has light nodes: leave them out, or use the provider embedded.")
+    if chosen != "existing" and (context or kubeconfig):
+        raise ClusterError(
+            "A context and a kubeconfig name a cluster of the provider existing: leave them out, or choose that provider."
+        )
+    if chosen == "existing":
+        from k8sext.cluster import existing
+
+        if port:
+            raise ClusterError("The port of a cluster that is there already cannot be chosen: leave it out.")
+        started = existing.up(where, progress, context, Path(kubeconfig) if kubeconfig else None, consent)
+    elif chosen == "kind":
         from k8sext.cluster import kind
 
-        if light_nodes:
-            raise ClusterError("A kind cluster has no light nodes: leave them out, or use the provider embedded.")
         started = kind.up(where, progress, port)
     else:
         from k8sext.cluster import embedded
@@ -203,13 +218,9 @@ def start_node(where: Layout, node: str) -> None:
 
 def _module(where: Layout) -> Any:
     """The room of the provider that made a cluster."""
-    if provider_of(where) == "kind":
-        from k8sext.cluster import kind
+    import importlib
 
-        return kind
-    from k8sext.cluster import embedded
-
-    return embedded
+    return importlib.import_module(f"k8sext.cluster.{provider_of(where) or 'embedded'}")
 
 
 def environment(cluster: Cluster) -> dict[str, str]:

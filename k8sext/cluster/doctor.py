@@ -30,7 +30,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything, the needed things first."""
-    return [_machine(), _programs(), _memory(), _disk(), _mounts(), *_isolation(), _docker(), _browser()]
+    return [_machine(), _programs(), _memory(), _disk(), _mounts(), *_isolation(), _docker(), _contexts(), _browser()]
 
 
 def _machine() -> Finding:
@@ -147,6 +147,18 @@ def _docker() -> Finding:
     if done.returncode != 0:
         return Finding("Docker", "less", "no daemon runs, or you may not use it; only the provider kind needs it")
     return Finding("Docker", "ok", "its daemon answers, so the provider kind can be used")
+
+
+def _contexts() -> Finding:
+    from k8sext.cluster.existing.target import contexts, usual_files
+
+    what, kubectl = "other clusters", shutil.which("kubectl")
+    found = contexts(Path(kubectl), usual_files()) if kubectl else []
+    if not found:
+        return Finding(what, "less", "no context of a kubeconfig here; only the provider existing needs one")
+    return Finding(
+        what, "ok", f"the provider existing can use one of the contexts {', '.join(found)}, when it is named"
+    )
 
 
 def _browser() -> Finding:

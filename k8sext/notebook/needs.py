@@ -51,12 +51,31 @@ def _embedded_nodes() -> str:
     return "" if provider == "embedded" else f"nodes of provider {provider} have a container runtime of their own"
 
 
+def _callback() -> str:
+    from k8sext.cluster import connect
+
+    if connect().callback_host:
+        return ""
+    return (
+        "this cluster's control plane cannot call this machine (K8SEXT_CALLBACK_HOST can name an address where it can)"
+    )
+
+
+def _power() -> str:
+    from k8sext.cluster import connect
+
+    provider = connect().provider
+    return f"nodes of provider {provider} cannot be added or stopped from here" if provider == "existing" else ""
+
+
 def _oci() -> str:
     return _embedded_nodes() or _namespaces()
 
 
 KNOWN: dict[str, Callable[[], str]] = {
+    "callback": _callback,
     "namespaces": _namespaces,
+    "nodes": _power,
     "embedded-nodes": _embedded_nodes,
     "oci": _oci,
 }

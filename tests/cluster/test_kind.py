@@ -126,7 +126,7 @@ def test_a_taken_port_is_said_before_anything_is_made(pretended: Pretended, tmp_
 
 
 def test_light_nodes_are_for_the_embedded_cluster(pretended: Pretended, tmp_path: Path) -> None:
-    assert "A kind cluster has no light nodes" in refusal(tmp_path, light_nodes=3)
+    assert "Only an embedded cluster has light nodes" in refusal(tmp_path, light_nodes=3)
 
 
 def test_a_cluster_of_the_name_that_is_not_ours_is_left_alone(pretended: Pretended, tmp_path: Path) -> None:

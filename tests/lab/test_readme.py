@@ -12,6 +12,8 @@ import nbformat
 import pytest
 import yaml
 
+from k8sext.versions import KUBERNETES
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -51,7 +53,7 @@ def test_the_fixtures_of_the_plugin(tmp_path: Path, environment: dict[str, str])
 def test_the_job_for_ones_own_notebooks(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "my-notebooks"
     folder.mkdir()
-    first = ("%load_ext k8sext", "Connected: kubectl v1.37.2, API server v1.37.2.\n")
+    first = ("%load_ext k8sext", f"Connected: kubectl {KUBERNETES}, API server {KUBERNETES}.\n")
     namespaces = [f"namespace/{name}" for name in ("default", "kube-node-lease", "kube-public", "kube-system")]
     notebook(folder, "one.ipynb", first, ("!kubectl get namespaces -o name", "\n".join([*namespaces, ""])))
     notebook(folder, "two.ipynb", first, ("!kubectl label namespace default a=b", "namespace/default labeled\n"))

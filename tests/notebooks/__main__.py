@@ -1,4 +1,7 @@
-"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice] [NUMBER]`."""
+"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice] [NUMBER]`.
+
+With `--provider existing` and K8SEXT_CONTEXT nbval is lax: another cluster answers in other words, and the cells' own assertions count.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ NBVAL = (
 
 def run(notebooks: list[Path]) -> int:
     """Run pytest on these notebooks and return its exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *NBVAL, *map(str, notebooks)], cwd=NOTEBOOKS.parent
-    ).returncode
+    lax = os.environ.get("K8SEXT_PROVIDER") == "existing"
+    options = ["--nbval-lax" if lax and option == "--nbval" else option for option in NBVAL]
+    command = [sys.executable, "-m", "pytest", *options, *map(str, notebooks)]
+    return subprocess.run(command, cwd=NOTEBOOKS.parent).returncode
 
 
 def main(arguments: list[str]) -> int:

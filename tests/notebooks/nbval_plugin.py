@@ -24,7 +24,11 @@ DIAGNOSTICS = (
     ("get", "events", "--all-namespaces", "--sort-by=.metadata.creationTimestamp"),
 )
 LAST_LINES = 30
-MAY_BE_MISSING = {"embedded": ("namespaces", "oci"), "kind": ("namespaces", "oci", "embedded-nodes")}
+MAY_BE_MISSING = {
+    "embedded": ("namespaces", "oci"),
+    "kind": ("namespaces", "oci", "embedded-nodes"),
+    "existing": ("namespaces", "oci", "embedded-nodes", "nodes", "callback"),
+}
 """Needs (k8sext.notebook.needs) whose cells may be skipped, by the cluster's provider; any other cell must run."""
 
 

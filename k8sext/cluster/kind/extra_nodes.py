@@ -133,6 +133,8 @@ def _joined(labels: dict[str, str]) -> str:
 
 def _dress(layout: Layout, entry: dict[str, Any]) -> None:
     """Labels that a kubelet may not give itself, and resources that only a device plugin could tell it."""
+    # `kubeadm join` ends when the kubelet may register its node, not when it has.
+    reports.kubectl(layout, "wait", "--for=create", f"node/{entry['name']}", f"--timeout={READY_LIMIT:.0f}s")
     if labels := [f"{key}={value}" for key, value in entry["labels"].items()]:
         reports.kubectl(layout, "label", "node", entry["name"], "--overwrite", *labels)
     extended = {name: amount for name, amount in entry["capacity"].items() if re.search(r"\..*/", name)}

@@ -1,0 +1,226 @@
+"""The provider `existing`: a cluster that is there already, by the name of its kubeconfig context, shared with others.
+
+`up` says what the notebooks will make and asks once; then it takes a lock, makes an account for the notebooks whose work is marked with a
+label, and writes that account's kubeconfig. `down` removes all of it and nothing else.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import re
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from k8sext.cluster.errors import ClusterError, writing
+from k8sext.cluster.existing import account, callback, lock, preflight, removal
+from k8sext.cluster.existing.inventory import HOME
+from k8sext.cluster.existing.reports import status
+from k8sext.cluster.existing.target import Target, choose
+from k8sext.cluster.paths import Layout, write_json
+from k8sext.cluster.programs.progress import Progress
+
+__all__ = ["add_node", "down", "log_command", "remove_node", "start_node", "status", "stop_node", "up"]
+
+Consent = Callable[[str], bool]
+DATA_SETTING = "name another folder with --data, or another place for all clusters with K8SEXT_STATE"
+
+
+def up(
+    layout: Layout,
+    progress: Progress,
+    context: str | None = None,
+    kubeconfig: Path | None = None,
+    consent: Consent | None = None,
+) -> bool:
+    """Make the cluster of a context ready for the notebooks. Returns whether this call did; else it renewed the lock.
+
+    consent gets the plan, in words, and answers whether to go on; without it the answer is no. Raises ClusterError; then nothing of a
+    first try that was refused is left, here or there.
+    """
+    import filelock
+
+    with writing(layout.data, "The cluster's folder", DATA_SETTING):
+        layout.data.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(layout.up_lock):
+            if found := layout.read_config():
+                _refuse_another(layout, found, context)
+                if found.get("made"):
+                    _renew(layout, found)
+                    return False
+            _set_up(layout, progress, context, kubeconfig, consent)
+    return True
+
+
+def _refuse_another(layout: Layout, found: dict[str, Any], context: str | None) -> None:
+    wanted = context or os.environ.get("K8SEXT_CONTEXT")
+    if wanted and wanted != found["context"]:
+        raise ClusterError(
+            f"{layout.name!r} is the cluster of the context {found['context']}, not {wanted}: leave that one first with "
+            f"`k8sext down --name {layout.name}`, or give the new one another --name."
+        )
+
+
+def _renew(layout: Layout, found: dict[str, Any]) -> None:
+    target = _target(layout, found)
+    if not target.json("namespace", HOME, "--ignore-not-found"):
+        raise ClusterError(
+            f"What the workbook made in the cluster of {found['context']} is gone, as after a `k8sext down` of somebody who took over when "
+            f"the lock ran out: begin anew with `k8sext down --name {layout.name}` and `k8sext up`."
+        )
+    lock.take(target, found["owner"])
+
+
+def _set_up(
+    layout: Layout, progress: Progress, context: str | None, kubeconfig: Path | None, consent: Consent | None
+) -> None:
+    programs = _programs(progress)
+    _prepare(layout)
+    owner, begun = owner_name(layout), False
+    try:
+        target = choose(programs["kubectl"], context, kubeconfig, layout.kubectl_cache)
+        with progress.step(f"Looking at the cluster of {target.context}"):
+            server = preflight.check(target, owner)
+        if not (consent and consent(preflight.plan(target, server, owner))):
+            raise ClusterError(
+                "Nothing was changed, as nobody agreed to it. `k8sext up --provider existing --context NAME` in a terminal shows what the "
+                "notebooks will make and asks; --yes agrees beforehand."
+            )
+        write_json(layout.config, _config(layout, target, programs, owner, server, before=removal.nodes(target)))
+        begun = True
+        with progress.step("Making an account for the notebooks"):
+            target.run("apply", "--filename=-", input=account.home(owner))
+            lock.take(target, owner)
+            mine = account.set_up(target, layout, owner)
+        with progress.step("Asking whether the control plane can call this machine"):
+            host = callback.find(mine, owner)
+        write_json(layout.config, {**layout.read_config(), "callback_host": host, "made": True})
+    except BaseException:
+        if not begun:
+            _remove_files(layout)
+        raise
+
+
+def _programs(progress: Progress) -> dict[str, Path]:
+    """What lessons run on this machine: kubectl, and on Linux a scheduler beside the cluster's own. Raises ClusterError."""
+    from k8sext.cluster import programs
+    from k8sext.cluster.programs import installed
+
+    if platform.system() == "Linux":
+        return programs.find(("kubectl", "kube-scheduler"), progress)
+    if not (found := installed.find(("kubectl",))):
+        raise ClusterError(
+            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} (https://kubernetes.io/docs/tasks/tools/)."
+        )
+    return found
+
+
+def _prepare(layout: Layout) -> None:
+    """Make the folder and say whose it is: `down` removes what is in it."""
+    if layout.data.exists() and any(layout.data.iterdir()) and not layout.marker.exists():
+        raise ClusterError(
+            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
+        )
+    layout.data.mkdir(mode=0o700, exist_ok=True)
+    layout.data.chmod(0o700)
+    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
+
+
+def owner_name(layout: Layout) -> str:
+    """Who works here, as a label's value: user, machine and the name of this cluster. The same again when the folder is lost."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in many containers
+        user = str(os.getuid())
+    words = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{user}.{socket.gethostname().partition('.')[0]}.{layout.name}")
+    return words[-63:].strip("-_.")
+
+
+def _config(
+    layout: Layout,
+    target: Target,
+    programs: dict[str, Path],
+    owner: str,
+    server: preflight.Server,
+    before: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "name": layout.name,
+        "provider": "existing",
+        "server": server.address,
+        "version": server.version,
+        "ports": {},
+        "programs": {name: str(path) for name, path in programs.items()},
+        "context": target.context,
+        "files": target.files,
+        "owner": owner,
+        "nodes_before": before,
+        "callback_host": "",
+        "made": False,
+    }
+
+
+def _target(layout: Layout, found: dict[str, Any]) -> Target:
+    return Target(Path(found["programs"]["kubectl"]), found["files"], found["context"], layout.kubectl_cache)
+
+
+def down(layout: Layout) -> bool:
+    """Remove what the notebooks made and the folder here. Returns whether there was anything to remove. Raises ClusterError.
+
+    When the lock ran out and another learner has it now, all of that is theirs, and only the folder goes.
+    """
+    import filelock
+
+    from k8sext.cluster.programs.progress import for_terminal
+
+    if not layout.marker.exists():
+        return False
+    with writing(layout.data, "The cluster's folder", "give yourself the right to write there"):
+        with filelock.FileLock(layout.up_lock):
+            if found := layout.read_config():
+                target = _target(layout, found)
+                if lock.holder(target) in (None, found["owner"]):
+                    removal.remove_all(target, found["nodes_before"], for_terminal())
+            _remove_files(layout)
+        layout.up_lock.unlink(missing_ok=True)
+    return True
+
+
+def _remove_files(layout: Layout) -> None:
+    shutil.rmtree(layout.kubectl_cache, ignore_errors=True)
+    for file in (layout.kubeconfig, layout.config, layout.marker, *layout.data.glob(".*.tmp")):
+        file.unlink(missing_ok=True)
+    if layout.data.exists() and not any(layout.data.iterdir()):
+        layout.data.rmdir()
+
+
+def log_command(layout: Layout, component: str, follow: bool, tail: int) -> NoReturn:
+    """Refused: raises ClusterError."""
+    raise ClusterError(
+        "The provider existing has no logs of the cluster's programs: ask whoever runs the cluster; `kubectl logs` shows those of pods."
+    )
+
+
+def _refuse_nodes(*_: object) -> NoReturn:
+    raise ClusterError(
+        "The provider existing can neither add nor stop nodes, as they are not the workbook's: use the provider embedded or kind for that."
+    )
+
+
+def add_node(
+    layout: Layout, node: str, zone: str, labels: Sequence[str], taints: Sequence[str], capacity: Sequence[str]
+) -> None:
+    """Refused: raises ClusterError."""
+    _refuse_nodes()
+
+
+def remove_node(layout: Layout, node: str) -> None:
+    """Refused: raises ClusterError."""
+    _refuse_nodes()
+
+
+stop_node = start_node = remove_node
