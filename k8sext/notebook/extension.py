@@ -1,7 +1,8 @@
 """`%load_ext k8sext`: connect a notebook to its cluster.
 
 After it, `!kubectl ...` talks to the workbook's cluster with that cluster's own kubectl, a command that fails makes the
-cell fail, and everything started in the background ends with the notebook.
+cell fail, and everything started in the background ends with the notebook. Three functions answer its exercises: check, hint, solution;
+`view()` shows the cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 from k8sext.cluster import Cluster, ClusterError, connect, environment
 from k8sext.notebook import needs
+from k8sext.notebook.exercises.desk import Desk
 from k8sext.notebook.shell import OneLineError, Shell
+from k8sext.notebook.view import view
 
 
 class NoCluster(OneLineError):
@@ -29,6 +32,7 @@ def load(ipython: Any) -> None:
     os.environ.update(environment(cluster))
     Shell(ipython).install()
     needs.install(ipython)
+    ipython.push(Desk(ipython).functions() | {"view": view}, interactive=False)
     print(answer)
 
 

@@ -13,14 +13,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from k8sext.notebook.picture import Picture
+from k8sext.notebook.view.model import ZONE, marks, why, zone_of
 from k8sext.scheduling import Explanation, explain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Json = dict[str, Any]
-ZONE = "topology.kubernetes.io/zone"
 FREE, TAKEN, TAINTED, LINE = "#ffffff", "#cfe3f5", "#f2e6d0", "#4a5560"
+CELL = 'style="text-align:left;padding:1px 12px 1px 0"'
 NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.55, 0.34
 
 
@@ -58,21 +59,14 @@ def describe(world: World) -> str:
         lines.append(f"zone {zone}")
         for node in nodes:
             names = ", ".join(pod["metadata"]["name"] for pod in _on(world, node)) or "-"
-            lines.append(f"  {node['metadata']['name']}{_marks(node)}: {names}")
+            lines.append(f"  {' '.join(filter(None, (node['metadata']['name'], marks(node))))}: {names}")
     return "\n".join([*lines, *(f"waiting: {pod['metadata']['name']}: {why(pod)}" for pod in _waiting(world))])
-
-
-def why(pod: Json) -> str:
-    """Say why a pod waits: the message of its condition PodScheduled, without what was thought about eviction."""
-    conditions = pod.get("status", {}).get("conditions") or []
-    message = next((c.get("message", "") for c in conditions if c["type"] == "PodScheduled"), "")
-    return message.split(". ")[0].rstrip(".") or "no scheduler has looked at it"
 
 
 def _zones(nodes: list[Json]) -> dict[str, list[Json]]:
     zones: dict[str, list[Json]] = {}
     for node in nodes:
-        zones.setdefault(node["metadata"].get("labels", {}).get(ZONE, "none"), []).append(node)
+        zones.setdefault(zone_of(node), []).append(node)
     return dict(sorted(zones.items()))
 
 
@@ -83,12 +77,6 @@ def _on(world: World, node: Json) -> list[Json]:
 
 def _waiting(world: World) -> list[Json]:
     return [pod for pod in world.pods if not pod["spec"].get("nodeName")]
-
-
-def _marks(node: Json) -> str:
-    """Say what keeps pods away from a node: its taints, without those that only repeat its state."""
-    taints = [f"{taint['key'].rpartition('/')[2]}:{taint['effect']}" for taint in node["spec"].get("taints") or ()]
-    return f" [{', '.join(taints)}]" if taints else ""
 
 
 def _draw(world: World) -> Any:
@@ -123,7 +111,7 @@ def _draw_node(axes: Axes, world: World, node: Json, left: float, top: float, he
     colour = TAINTED if node["spec"].get("taints") else FREE
     axes.add_patch(Rectangle((left, top), NODE_WIDTH, height, facecolor=colour, edgecolor=LINE))
     axes.text(left + 0.1, top + 0.18, node["metadata"]["name"], fontsize=9, va="center", weight="bold")
-    axes.text(left + 0.1, top + 0.38, _marks(node).strip(), fontsize=6.5, va="center")
+    axes.text(left + 0.1, top + 0.38, marks(node), fontsize=8, va="center")
     for number, pod in enumerate(_on(world, node)):
         y = top + NODE_HEIGHT + number * POD_HEIGHT
         axes.add_patch(Rectangle((left + 0.1, y), NODE_WIDTH - 0.2, POD_HEIGHT - 0.06, facecolor=TAKEN, edgecolor=LINE))
@@ -161,9 +149,10 @@ class Playground:
 
     def _judge(self, _: Any) -> None:
         self.verdict: Explanation = explain(self.pod, self._world.nodes, self._world.everywhere)
-        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.verdict.rows())
+        cells = ("".join(f"<td {CELL}>{escape(cell)}</td>" for cell in row) for row in self.verdict.rows())
         rows = "".join(f"<tr>{row}</tr>" for row in cells)
-        self._table.value = f"<table><tr><th>node</th><th>verdict</th><th>because</th></tr>{rows}</table>"
+        head = "".join(f'<th scope="col" {CELL}>{word}</th>' for word in ("node", "verdict", "because"))
+        self._table.value = f"<table><tr>{head}</tr>{rows}</table>"
 
     def __repr__(self) -> str:
         return repr(self.verdict)

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 # Every state has a sign and a kind of border of its own: colour alone says nothing.
 LOOKS = {
-    "passed": ("✓", "#e3f1e3", "#2e6b34", "solid"),
-    "stopped": ("✗", "#f7dfdc", "#9c2b20", "solid"),
-    "not reached": ("·", "#f4f4f4", "#8a8a8a", "dotted"),
+    "passed": ("✓", "#cfe3f5", "#1f4e79", "solid"),
+    "stopped": ("✗", "#f7d9c9", "#9c3a00", "solid"),
+    "not reached": ("·", "#f4f4f4", "#5c5c5c", "dotted"),
     "not needed": ("–", "#ffffff", "#6b6b6b", "dashed"),
 }
 STEP = 0.25
+BOX = 1.7
 _numbers = itertools.count(1)
 
 
@@ -38,13 +39,16 @@ def journey_picture(journey: Journey) -> Picture:
     """Draw one journey: six stages, how far the request came, how we know, and how long each stage took."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.4, 3.0), facecolor="white", layout="constrained")
+    told = [_told(stage) for stage in journey.stages]
+    lines = max(text.count("\n") + 1 for text in told)
+    bottom = 1.75 - 0.18 * lines
+    figure = Figure(figsize=(9.2, (3.3 - bottom) * 0.9), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlim=(-0.05, len(STAGES) * 2.0 - 0.1), ylim=(-0.1, 3.3))
+    axes.set(xlim=(-0.05, len(STAGES) * 2.0 - 0.1), ylim=(bottom, 3.1))
     axes.set_axis_off()
     axes.set_title(f"{journey.request}: {journey.code} after {journey.milliseconds:.1f} ms", loc="left", fontsize=11)
     for place, stage in enumerate(journey.stages):
-        _draw(axes, place * 2.0, stage)
+        _draw(axes, place * 2.0, stage, told[place])
     where = f"stopped at {journey.stopped_at}" if journey.stopped_at else "reached etcd"
     alt = f"The request {journey.request} {where}. The text after the figure tells what happened at each stage."
     return Picture(figure, alt, text_twin(journey))
@@ -60,23 +64,26 @@ def text_twin(journey: Journey) -> str:
     return "\n".join(lines)
 
 
-def _draw(axes: Axes, left: float, stage: Stage) -> None:
+def _told(stage: Stage) -> str:
+    return textwrap.fill(textwrap.shorten(stage.evidence, 140, placeholder=" ..."), 22)
+
+
+def _draw(axes: Axes, left: float, stage: Stage, told: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     sign, fill, edge, line = LOOKS[stage.state]
     box = FancyBboxPatch(
-        (left, 2.2), 1.6, 0.8, boxstyle="round,pad=0,rounding_size=0.12", facecolor=fill, edgecolor=edge, linestyle=line
+        (left, 2.3), BOX, 0.7, boxstyle="round,pad=0,rounding_size=0.12", facecolor=fill, edgecolor=edge, linestyle=line
     )
     axes.add_patch(box)
-    axes.text(left + 0.8, 2.6, f"{sign} {stage.name}", ha="center", va="center", fontsize=9.5, color="#222222")
+    middle = left + BOX / 2
+    axes.text(middle, 2.65, f"{sign} {stage.name}", ha="center", va="center", fontsize=9.5, color="#222222")
     if stage.name != STAGES[-1]:
         style = {"arrowstyle": "-|>", "color": "#44546a"}
-        axes.annotate("", xy=(left + 2.0, 2.6), xytext=(left + 1.6, 2.6), arrowprops=style)
-    axes.text(
-        left + 0.8, 2.1, _took(stage) or stage.state, ha="center", va="top", fontsize=8.5, fontweight="bold", color=edge
-    )
-    told = textwrap.shorten(stage.evidence, 140, placeholder=" ...")
-    axes.text(left, 1.72, textwrap.fill(told, 25), ha="left", va="top", fontsize=7.5, color="#333333")
+        axes.annotate("", xy=(left + 2.0, 2.65), xytext=(left + BOX, 2.65), arrowprops=style)
+    took = _took(stage) or stage.state
+    axes.text(middle, 2.2, took, ha="center", va="top", fontsize=9, fontweight="bold", color=edge)
+    axes.text(left, 1.9, told, ha="left", va="top", fontsize=8, color="#222222", linespacing=1.15)
 
 
 def _took(stage: Stage) -> str:

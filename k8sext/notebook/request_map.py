@@ -48,7 +48,7 @@ def request_map() -> Picture:
     """Draw the map. Returns a picture with alt text and a text twin."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.4, 4.1), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(10.4, 4.1), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(-0.3, 17.5), ylim=(-1.0, 5.5))
     axes.set_axis_off()
@@ -59,7 +59,7 @@ def request_map() -> Picture:
         _arrow(axes, (left.left + WIDTH, 3.7), (right.left, 3.7))
     for station in STATIONS[7:]:
         middle = station.left + WIDTH / 2
-        _arrow(axes, (middle, 2.5), (middle, 0.4 + HEIGHT), both=True)
+        _arrow(axes, (middle, 2.2), (middle, 0.4 + HEIGHT), both=True)
     _draw_legend(axes)
     return Picture(figure, ALT, text_twin())
 
@@ -87,11 +87,11 @@ def _draw_server(axes: Axes) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     server = FancyBboxPatch(
-        (2.6, 2.5), 12.0, 2.6, boxstyle="round,pad=0,rounding_size=0.2", facecolor=SERVER_FILL, edgecolor="#9c8f6a"
+        (2.6, 2.2), 12.0, 2.9, boxstyle="round,pad=0,rounding_size=0.2", facecolor=SERVER_FILL, edgecolor="#9c8f6a"
     )
     axes.add_patch(server)
     axes.text(8.6, 4.8, "API server", ha="center", va="center", fontsize=11, fontweight="bold")
-    axes.text(8.6, 2.72, "answers every watch", ha="center", va="center", fontsize=8.5, style="italic")
+    axes.text(8.6, 2.42, "answers every watch", ha="center", va="center", fontsize=9, style="italic")
 
 
 def _draw_station(axes: Axes, station: Station) -> None:
@@ -112,7 +112,7 @@ def _draw_station(axes: Axes, station: Station) -> None:
     for family in station.families:
         _badge(axes, station.left + WIDTH - 0.05, station.bottom + HEIGHT, family)
     below = station.bottom - 0.14
-    axes.text(middle, below, station.what, ha="center", va="top", fontsize=8, color="#333333")
+    axes.text(middle, below, station.what, ha="center", va="top", fontsize=9, color="#333333")
 
 
 def _badge(axes: Axes, x: float, y: float, family: int) -> None:

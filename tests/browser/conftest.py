@@ -8,13 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser.reader import Lab
+
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+/lab\S*\?token=\w+)")
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)")
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +38,8 @@ def browser_type_launch_args(chromium: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab that `k8sext lab` serves with a cluster of its own."""
+def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab that `k8sext lab` serves with a cluster of its own."""
     workbook = tmp_path_factory.mktemp("workbook")
     root = Path(__file__).parents[2]
     for part in ("notebooks", "manifests"):
@@ -59,12 +62,19 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
         for line in server.stdout:
             said.append(line)
             if match := ADDRESS.search(line):
-                yield match[1]
+                _read_on(server)
+                yield Lab(match[0], match[1], match[2], workbook / "notebooks")
                 break
         else:
             pytest.fail(f"JupyterLab did not start:\n{''.join(said)}")
     finally:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
+        server.wait(timeout=60)
     status = subprocess.run([sys.executable, "-m", "k8sext", "status", "--name", "browser"], capture_output=True)
     assert status.returncode == 3, "Ctrl-C ends the cluster that lab started"
+
+
+def _read_on(server: subprocess.Popen[str]) -> None:
+    """Read what the server says to the end, so that it never waits for a reader."""
+    assert server.stdout is not None
+    threading.Thread(target=server.stdout.read, daemon=True).start()

@@ -1,41 +1,42 @@
-"""The first notebook, opened and run as a reader would: in JupyterLab, in a browser."""
+"""The notebooks, opened and run as a reader would: in JupyterLab, in a browser."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.reader import Lab, code_cells, end_kernels, open_notebook, run_all, saved
+
 pytestmark = [pytest.mark.browser, pytest.mark.cluster]
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+ALWAYS = ("00-start-here", "01-extension-points")
 
 
-def test_the_lab_opens_on_the_first_notebook_and_all_its_cells_run(lab: str, page: Page) -> None:
-    page.set_default_timeout(60_000)
-    page.goto(lab)
+def test_the_lab_opens_on_the_first_notebook(lab: Lab, page: Page) -> None:
+    page.set_default_timeout(90_000)
+    page.goto(lab.first)
     expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")).to_be_visible()
     expect(page.get_by_role("tab", name="00-start-here.ipynb").first).to_be_visible()
-    count = code_cells("00-start-here")
-
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
-    page.get_by_role("menuitem", name="Edit", exact=True).click()
-    page.get_by_text("Clear Outputs of All Cells", exact=True).click()
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
-    expect(last).to_have_text("[ ]:")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-
-    expect(last).to_have_text(f"[{count}]:", timeout=180_000)
-    output = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-    expect(output.locator('[data-mime-type="application/vnd.jupyter.error"]')).to_have_count(0)
-    expect(output).to_contain_text("Connected: kubectl v1.37")
-    expect(output).to_contain_text("k8sext-control-plane")
+    end_kernels(lab, page)
 
 
-def code_cells(name: str) -> int:
-    """How many code cells a notebook has."""
-    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
-    return sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_all_cells_of_a_notebook_run_and_only_those_fail_that_say_so(
+    lab: Lab, page: Page, notebook: Path, request: pytest.FixtureRequest
+) -> None:
+    if notebook.stem not in ALWAYS and not request.config.getoption("--long"):
+        pytest.skip("in a browser only with --long; nbval runs it every time")
+    count = code_cells(notebook)
+    try:
+        panel = open_notebook(lab, page, notebook.name)
+        run_all(page, panel, count)
+        expect(panel).to_contain_text("Connected: kubectl v1.37")
+        expect(panel.get_by_text("Error displaying widget")).to_have_count(0)
+        for cell in saved(lab, page, notebook.name, count):
+            failed = [output for output in cell["outputs"] if output["output_type"] == "error"]
+            assert bool(failed) == ("raises-exception" in cell["metadata"].get("tags", [])), (cell["source"], failed)
+    finally:
+        end_kernels(lab, page)

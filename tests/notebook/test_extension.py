@@ -19,9 +19,13 @@ class RecordingIPython:
 
     def __init__(self):
         self.input_transformers_cleanup = []
+        self.user_ns = {}
 
     def register_magic_function(self, function, kind, name):
         self.magic = (kind, name)
+
+    def push(self, names, interactive):
+        self.user_ns |= names
 
 
 def test_without_a_cluster_the_reader_sees_one_sentence(monkeypatch):
@@ -46,3 +50,4 @@ def test_loading_says_one_line_and_points_commands_at_the_cluster(cluster: Clust
     assert ipython.system
     assert ipython.getoutput
     assert ipython.magic == ("cell", "sh")
+    assert set(ipython.user_ns) == {"check", "hint", "solution", "view"}

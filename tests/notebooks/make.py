@@ -15,7 +15,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.lab import lab
-from tests.notebooks.pages import NOTEBOOKS, code_cells, product, read_product, read_source, sanitise_all, sources
+from tests.notebooks.pages import (
+    GLOSSARY,
+    NOTEBOOKS,
+    code_cells,
+    product,
+    read_product,
+    read_source,
+    sanitise_all,
+    sources,
+)
 
 CELL_TIMEOUT = 180
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -56,11 +65,12 @@ def keep_equal_outputs(notebook: Any, earlier: Any) -> None:
 
 
 def main(numbers: list[str]) -> int:
-    """Build the notebooks with these numbers, all of them if none is given."""
+    """Build the notebooks with these numbers, all of them if none is given; the glossary, which runs nothing, each time."""
     chosen = [source for source in sources() if not numbers or source.stem.split("-")[0] in numbers]
     if not chosen:
         print(f"No notebook has the number {' or '.join(numbers)}: give numbers such as 00 04.", file=sys.stderr)
         return 2
+    nbformat.write(read_source(GLOSSARY), product(GLOSSARY))
     with lab():
         for source in chosen:
             target = product(source)

@@ -10,6 +10,8 @@ import jupytext
 import nbformat
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+GLOSSARY = NOTEBOOKS / "source" / "glossary.md"
+"""The one page that runs nothing: terms under headings, which the other pages link to."""
 SANITISER = Path(__file__).parents[1] / "nbval-sanitize.cfg"
 
 

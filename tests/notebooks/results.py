@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.notebooks.pages import NOTEBOOKS
 
 README = NOTEBOOKS.parent / "README.md"
-FOLDER = NOTEBOOKS.parent / "test-results"
+FOLDER = NOTEBOOKS.parent / ".cache" / "notebooks"  # test-results is emptied by Playwright in every run of pytest
 BEGIN, END = "<!-- results: python -m tests.notebooks.results -->", "<!-- end of results -->"
 PROVIDERS = ("embedded", "kind")
 Counts = Mapping[str, int]
@@ -19,7 +19,7 @@ Counts = Mapping[str, int]
 
 def write(provider: str, outcomes: Mapping[str, Counts]) -> None:
     """Keep how many cells of each notebook passed, failed and were skipped; of notebooks that were not run, the earlier counts stay."""
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     file = _file(provider)
     known = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps({**known, **outcomes}, indent=1, sort_keys=True))

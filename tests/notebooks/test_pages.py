@@ -6,14 +6,28 @@ import json
 import re
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
-from tests.notebooks.pages import NOTEBOOKS, code_cells, is_compared, product, read_product, read_source, sources
+from tests.notebooks.pages import (
+    GLOSSARY,
+    NOTEBOOKS,
+    code_cells,
+    is_compared,
+    product,
+    read_product,
+    read_source,
+    sources,
+)
 
 each_notebook = pytest.mark.parametrize("source", sources(), ids=lambda source: source.stem)
 OPENING = ("**What you will do.**", "**What you will learn.**", "**What you need.**", "**Time.**")
 CLOSING = ("## What you proved", "## Exercises", "## What's next")
+
+
+def code_cells_of(cells: list[Any]) -> list[Any]:
+    return [cell for cell in cells if cell.cell_type == "code"]
 
 
 def prose(source: Path) -> str:
@@ -21,10 +35,10 @@ def prose(source: Path) -> str:
 
 
 def test_every_product_has_a_source():
-    assert [product(source) for source in sources()] == sorted(NOTEBOOKS.glob("*.ipynb"))
+    assert [product(source) for source in (*sources(), GLOSSARY)] == sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-@each_notebook
+@pytest.mark.parametrize("source", [*sources(), GLOSSARY], ids=lambda source: source.stem)
 def test_source_and_product_have_the_same_cells(source):
     expected, found = read_source(source).cells, read_product(product(source)).cells
     assert [(cell.cell_type, cell.source, cell.metadata) for cell in found] == [
@@ -65,16 +79,50 @@ def test_the_page_keeps_to_the_template(source):
     assert prose(source).count("<details>") >= 2
 
 
-@each_notebook
+@pytest.mark.parametrize("source", [*sources(), GLOSSARY], ids=lambda source: source.stem)
 def test_links_lead_to_notebooks_of_the_course_and_to_headings_in_them(source):
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", prose(source)):
         page, _, heading = target.partition("#")
         linked = source.with_name(page).with_suffix(".md")
-        assert linked in sources(), target
+        assert linked in (*sources(), GLOSSARY), target
         # JupyterLab's anchor of a heading is its text with dashes for blanks
         assert not heading or re.search(rf"^#+ {re.escape(heading.replace('-', ' '))}$", prose(linked), re.MULTILINE), (
             target
         )
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_every_notebook_leads_to_the_next_and_back_to_the_one_before(number):
+    pages = [source.stem for source in sources()]
+    end = prose(sources()[number]).rpartition("## What's next")[2]
+    assert number == 15 or f"({pages[number + 1]}.ipynb)" in end
+    assert number == 0 or f"({pages[number - 1]}.ipynb)" in end.partition("Before: ")[2]
+
+
+def test_the_first_page_has_a_map_of_the_others_with_their_times():
+    first, *others = sources()
+    rows = re.findall(r"^\| \[(\d\d): .*\]\((.*)\.ipynb\) \|.*\| (\d\d) \|$", prose(first), re.MULTILINE)
+    times = [re.search(r"\*\*Time\.\*\* (\d\d) minutes", prose(page)) for page in others]
+    assert rows == [(page.stem[:2], page.stem, time and time[1]) for page, time in zip(others, times, strict=True)]
+
+
+def test_the_glossary_says_each_term_once_in_a_sentence_or_two_and_where_to_see_it():
+    _, *entries = re.split(r"^## ", prose(GLOSSARY), flags=re.MULTILINE)
+    terms = [entry.splitlines()[0] for entry in entries]
+    assert terms == sorted(set(terms), key=str.casefold)
+    assert len(terms) >= 40
+    for entry in entries:
+        text, _, page = entry.partition("\n")[2].strip().rpartition(" (")
+        assert re.match(r"\[\d\d\]\(\d\d-[a-z-]+\.ipynb\)\)$", page), entry
+        assert 15 < len(text) < 260
+        assert 1 <= len(re.findall(r"[.?!]\)?(?= [A-Z(]|$)", text)) <= 4
+
+
+def test_first_uses_of_terms_lead_to_the_glossary():
+    linked = [re.findall(r"\]\(glossary\.ipynb#([^)]+)\)", prose(source)) for source in sources()]
+    everything = [term for terms in linked for term in terms]
+    assert len(everything) >= 25
+    assert len(everything) == len(set(everything)), "a term is linked where it is used first, and only there"
 
 
 def test_the_summary_names_every_notebook_and_no_file_that_is_not_there():
@@ -112,8 +160,11 @@ def test_a_widget_leaves_its_text_twin_and_no_state(source):
 
 @each_notebook
 def test_the_rhythm_is_short_cells_each_with_words_before(source):
+    """The exercises' cells are counted apart: they are the learner's own time, two for each exercise and no more than four exercises."""
     cells = read_source(source).cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    exercises = next(number for number, cell in enumerate(cells) if "## Exercises" in cell.source.splitlines())
+    assert len(code_cells_of(cells[exercises:])) <= 8
+    code = code_cells_of(cells[:exercises])
     assert 14 <= len(code) <= 34
     assert median(cell.source.count("\n") + 1 for cell in code) <= 3
     assert cells[0].cell_type == "markdown"
