@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from k8sext.cluster.paths import cache_folder
 from k8sext.cluster.programs import build
 from k8sext.cluster.programs.progress import LineProgress
 from k8sext.infra.cri.oci.possible import namespace_flags
+from tests.conformance import readme
 
 HERE = Path(__file__).parent
-README = HERE / "README.md"
-BEGIN, END = "<!-- cnitool begins -->", "<!-- cnitool ends -->"
 PACKAGE = "github.com/containernetworking/cni/cnitool"
 SCRIPT = """
 # Runs in a namespace of its own ($1 is the pod's). Each step: its name, whether it must succeed, and the command.
@@ -127,12 +125,8 @@ def table(found: list[Step]) -> str:
 
 def main() -> None:
     """Judge and write the table."""
-    text = table(run(judge()))
-    before, _, rest = README.read_text().partition(BEGIN)
-    after = rest.partition(END)[2] if rest else "\n"
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-    print(text)
+    readme.write("cnitool", table(run(judge())))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,10 +18,9 @@ from pathlib import Path
 from k8sext.cluster.paths import cache_folder
 from k8sext.cluster.programs import build
 from k8sext.cluster.programs.progress import LineProgress
+from tests.conformance import readme
 
 HERE = Path(__file__).parent
-README = HERE / "README.md"
-BEGIN, END = "<!-- csi-sanity begins -->", "<!-- csi-sanity ends -->"
 PACKAGE = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"
 REASONS = {
     "ControllerPublish": "nothing is attached: a folder is on its node already",
@@ -131,11 +130,7 @@ def main() -> None:
     found = {publish: run(program, publish) for publish in ("link", "bind")}
     if Counter(c.state for c in found["link"]) != Counter(c.state for c in found["bind"]):
         sys.exit("Links and bind mounts are judged differently; see what fails with: make conformance")
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if rest else "\n"
-    README.write_text(f"{before}{BEGIN}\n{table(found['link'])}\n{END}{after}")
-    print(table(found["link"]))
+    readme.write("csi-sanity", table(found["link"]))
 
 
 def _wait_for(socket: Path) -> None:

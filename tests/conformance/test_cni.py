@@ -8,7 +8,7 @@ import pytest
 
 from k8sext.cluster.errors import ClusterError
 from k8sext.infra.cri.oci.possible import obstacles
-from tests.conformance import cni_tool
+from tests.conformance import cni_tool, readme
 
 
 @pytest.fixture(scope="module")
@@ -28,4 +28,4 @@ def test_every_call_ends_as_it_must(found: list[cni_tool.Step]) -> None:
 
 
 def test_the_table_says_what_was_found(found: list[cni_tool.Step]) -> None:
-    assert cni_tool.table(found) in cni_tool.README.read_text(), "run `python -m tests.conformance.cni_tool`"
+    assert cni_tool.table(found) in readme.README.read_text(), "run `python -m tests.conformance`"

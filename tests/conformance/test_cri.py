@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import time
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import k8sext
 from k8sext.infra.cri import stop_all
 from k8sext.infra.cri.images import BUILT_IN
+from tests.conformance import busybox
 
 NOT_OF_PROCESS = "|".join(
     [
@@ -39,10 +36,10 @@ def folder() -> Iterator[Path]:
 
 
 def test_the_conformance_cases_pass_that_ask_for_no_other_image(folder: Path) -> None:
-    critest, busybox = shutil.which("critest"), shutil.which("busybox")
-    if critest is None or busybox is None:
+    critest, box = shutil.which("critest"), shutil.which("busybox")
+    if critest is None or box is None:
         pytest.skip("needs critest and busybox on PATH: tests/conformance/README.md says how to get them")
-    python = environment_like_busybox(folder / "image", busybox)
+    python = busybox.environment(folder / "image", box)
     images = folder / "images.yaml"
     images.write_text(f"defaultTestContainerImage: {BUILT_IN}\nwebServerTestImage: {BUILT_IN}\n")
     endpoint = f"unix://{folder}/cri.sock"
@@ -66,17 +63,6 @@ def test_the_conformance_cases_pass_that_ask_for_no_other_image(folder: Path) ->
         stop_all(folder / "root", folder)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "0 Failed" in done.stdout
-
-
-def environment_like_busybox(folder: Path, busybox: str) -> Path:
-    """Make a Python environment that holds ours and, as critest expects of its image, the commands of busybox; return its python."""
-    venv.create(folder, with_pip=False)
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    (packages / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{Path(k8sext.__file__).parents[1]}\n")
-    for name in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        if not (link := folder / "bin" / name).exists():
-            link.symlink_to(busybox)
-    return folder / "bin" / Path(sys.executable).name
 
 
 def wait_for(socket: Path) -> None:

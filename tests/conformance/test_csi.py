@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from k8sext.cluster.errors import Unavailable
-from tests.conformance import csi_sanity
+from tests.conformance import csi_sanity, readme
 
 SKIPPED_AT_MOST = 35
 
@@ -34,4 +34,4 @@ def test_no_case_fails(judge: Path, publish: str) -> None:
 
 def test_the_table_says_what_was_found(judge: Path) -> None:
     table = csi_sanity.table(csi_sanity.run(judge, "link"))
-    assert table in csi_sanity.README.read_text(), "run `python -m tests.conformance.csi_sanity`"
+    assert table in readme.README.read_text(), "run `python -m tests.conformance`"

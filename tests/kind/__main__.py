@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 from unittest import mock
 
+from k8sext.cluster.errors import ClusterError, Unavailable
 from k8sext.cluster.kind import images
 from k8sext.cluster.programs.progress import LineProgress, Progress, duration
 from tests.kind import node_image
 from tests.kind.daemon import CannotRun, docker_daemon
+from tests.notebooks.__main__ import NBVAL
 from tests.notebooks.lab import lab
+from tests.notebooks.pages import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]
 # What the workbook's kubelet is tested for, which the real one must do as well.
 KUBELET = ("tests/infra/kubelet/test_pods.py", "tests/infra/kubelet/test_kubectl.py")
+PATIENCE = 60.0
+"""Seconds for a part that is interrupted to clean up."""
+
+
+class OutOfTime(Exception):
+    """The minutes that were given are over."""
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--if-possible", action="store_true", help="say in one line why it cannot run here, and succeed"
     )
+    parser.add_argument("--minutes", type=int, metavar="N", help="stop after so many, and say so in one line")
     parser.add_argument(
         "--run",
         nargs=argparse.REMAINDER,
@@ -40,15 +53,42 @@ def main(arguments: list[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     progress = LineProgress()
+    codes: dict[str, int] = {}
     try:
-        with docker_daemon(), reachable_images(progress):
-            if chosen.run:
-                return subprocess.run(chosen.run).returncode
-            with lab() as cluster:
-                return run(cluster.layout.data, progress)
-    except CannotRun as reason:
-        print(f"The tests on kind were not run: {' '.join(str(reason).split())}.")
-        return 0 if chosen.if_possible else 1
+        with ExitStack() as ends, time_limit(chosen.minutes):
+            try:
+                if chosen.minutes is not None and chosen.minutes <= 0:
+                    raise CannotRun("no time is left")
+                ends.enter_context(docker_daemon())
+                ends.enter_context(reachable_images(progress))
+                if chosen.run:
+                    return call(chosen.run)
+                cluster = ends.enter_context(lab())
+            except (CannotRun, ClusterError, Unavailable, OSError, subprocess.SubprocessError) as reason:
+                print(f"The tests on kind were not run: {' '.join(str(reason).split())}", flush=True)
+                return 0 if chosen.if_possible else 1
+            for name, command in parts(cluster.layout.data).items():
+                codes[name] = run(name, command, progress)
+    except OutOfTime:
+        done = ", ".join(codes) or "nothing"
+        print(f"The tests on kind were stopped after {chosen.minutes} minutes, with this done: {done}.", flush=True)
+        return max(codes.values(), default=0) or (0 if chosen.if_possible else 1)
+    return max(codes.values())
+
+
+@contextmanager
+def time_limit(minutes: int | None) -> Iterator[None]:
+    """Raise OutOfTime in the block when it takes longer; with 0 or no minutes, never."""
+
+    def over(number: int, frame: FrameType | None) -> NoReturn:
+        raise OutOfTime
+
+    signal.signal(signal.SIGALRM, over)
+    signal.alarm(60 * max(minutes or 0, 0))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 @contextmanager
@@ -72,23 +112,39 @@ def can_pull() -> bool:
     return done.returncode == 0
 
 
-def run(cluster: Path, progress: Progress) -> int:
-    """The tests of the cluster and of its nodes, then the notebooks. All are run, whatever the first says."""
-    pytest = [sys.executable, "-m", "pytest", "-q", f"--cluster={cluster}"]
-    parts = {
-        "cluster": [*pytest, "tests/kind"],
-        "nodes": [*pytest, "-p", "tests.kind.plugin", *KUBELET],
-        "notebooks": [sys.executable, "-m", "tests.notebooks", "--provider", "kind"],
+def parts(cluster: Path) -> dict[str, list[str]]:
+    """The commands: tests of the cluster, of its nodes, and the notebooks. All are run, whatever the first says."""
+    pytest = [sys.executable, "-m", "pytest", "-q"]
+    notebooks = map(str, sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")))
+    return {
+        "cluster": [*pytest, f"--cluster={cluster}", "tests/kind"],
+        "nodes": [*pytest, f"--cluster={cluster}", "-p", "tests.kind.plugin", *KUBELET],
+        "notebooks": [*pytest, *NBVAL, *notebooks],
     }
-    codes = {}
-    for name, command in parts.items():
-        began = time.monotonic()
-        codes[name] = subprocess.run(command, cwd=ROOT).returncode
-        progress.say(
-            f"{name} on kind: {'passed' if codes[name] == 0 else 'FAILED'} in {duration(time.monotonic() - began)}"
-        )
-    return max(codes.values())
+
+
+def run(name: str, command: list[str], progress: Progress) -> int:
+    """Run one part and say how it went."""
+    began = time.monotonic()
+    code = call(command)
+    progress.say(f"{name} on kind: {'passed' if code == 0 else 'FAILED'} in {duration(time.monotonic() - began)}")
+    return code
+
+
+def call(command: list[str]) -> int:
+    """As subprocess.call, but when something comes between, the command may end what it has started."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends also then
     sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 from tests.kind.cache import folder
+from tests.kind.kernel import kernel_made_ready
 
 HERE = Path(__file__).parent
 START_LIMIT = 60.0
@@ -45,6 +46,7 @@ def docker_daemon() -> Iterator[None]:
             raise CannotRun(f"no Docker daemon answers, and {program} is not installed to start one")
     with contextlib.ExitStack() as ends:
         run = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="k8sext-docker-")))
+        ends.enter_context(kernel_made_ready())
         socket = ends.enter_context(_daemon(run))
         ends.enter_context(mock.patch.dict(os.environ, {"DOCKER_HOST": f"unix://{socket}"}))
         yield
@@ -67,8 +69,6 @@ def _daemon(run: Path) -> Iterator[Path]:
         "bridge": "none",
         **_runtime(run),
     }
-    # Where Docker itself switches forwarding on, it also drops what others forward.
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     (run / "daemon.json").write_text(json.dumps(config))
     log = folder() / "dockerd.log"
     with log.open("wb") as output:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from k8sext.cluster.errors import ClusterError
+from tests.kind import __main__ as command
 from tests.kind import archive
-from tests.kind.daemon import CAPABILITIES, missing_capabilities
+from tests.kind.daemon import CAPABILITIES, CannotRun, missing_capabilities
+from tests.kind.kernel import removals
 
 RUNC = Path(__file__).parent / "runc.py"
 ASKED = {
@@ -78,3 +83,54 @@ def test_an_archive_holds_one_image_with_its_files(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "layer.tar") as layer:
         found = layer.getmember("usr/local/bin/program")
         assert (found.mode, found.size) == (0o755, 1)
+
+
+def test_of_the_ways_of_packets_only_what_docker_added_is_taken_out() -> None:
+    before = "*filter\n:FORWARD ACCEPT [1:2]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n"
+    added = ":DOCKER - [0:0]\n-A FORWARD -o br-1 -j DOCKER\n-A FORWARD -j MINE\n"
+    after = before.replace("[1:2]", "[3:4]").replace("COMMIT\n", f"{added}COMMIT\n*nat\n:DOCKER - [0:0]\n")
+    assert [" ".join(command) for command in removals(before, after)] == [
+        "iptables -t filter -D FORWARD -o br-1 -j DOCKER",
+        "iptables -t filter -F DOCKER",
+        "iptables -t nat -F DOCKER",
+        "iptables -t filter -X DOCKER",
+        "iptables -t nat -X DOCKER",
+    ]
+
+
+@pytest.mark.parametrize(
+    "obstacle", [CannotRun("no Docker"), ClusterError("no kind"), PermissionError("read-only /proc/sys")]
+)
+def test_what_stands_in_the_way_is_said_in_one_line_and_fails_only_where_it_must_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], obstacle: Exception
+) -> None:
+    def docker_daemon() -> None:
+        raise obstacle
+
+    monkeypatch.setattr(command, "docker_daemon", docker_daemon)
+    assert command.main(["--if-possible"]) == 0
+    assert command.main([]) == 1
+    assert capsys.readouterr().out.splitlines() == [f"The tests on kind were not run: {obstacle}"] * 2
+
+
+def test_where_no_time_is_left_nothing_is_begun(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--if-possible", "--minutes", "0"]) == 0
+    assert "no time is left" in capsys.readouterr().out
+
+
+def test_when_the_time_is_over_that_is_said_and_a_part_that_failed_still_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def over(name: str, *_: object) -> int:
+        if name == "nodes":
+            raise command.OutOfTime
+        return failed
+
+    monkeypatch.setattr(command, "docker_daemon", contextlib.nullcontext)
+    monkeypatch.setattr(command, "reachable_images", lambda progress: contextlib.nullcontext())
+    here = SimpleNamespace(layout=SimpleNamespace(data=Path("/here")))
+    monkeypatch.setattr(command, "lab", lambda: contextlib.nullcontext(here))
+    monkeypatch.setattr(command, "run", over)
+    for failed in (0, 1):
+        assert command.main(["--if-possible", "--minutes", "60"]) == failed
+    assert "were stopped after 60 minutes, with this done: cluster." in capsys.readouterr().out

@@ -15,7 +15,7 @@ namespace.
 
 Why the program `ip` and no library: every distribution keeps it, its batch mode makes an attachment with two
 processes, and the reader can type every line. A netlink library for Python takes longer to import than the kernel
-takes for the whole attachment.
+takes for the whole attachment. For the same reason the modules here import little: most of a call's time is Python's start.
 
 Left out: IPv6, masquerading (`ipMasq` is refused), VLANs, bandwidth, other IPAM plugins, versions before 1.0.0.
 

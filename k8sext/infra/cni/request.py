@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 SUPPORTED = ("1.0.0", "1.1.0")
@@ -53,7 +52,7 @@ class Config(NamedTuple):
     last: ipaddress.IPv4Address
     gateway: ipaddress.IPv4Address
     routes: list[Json]
-    folder: Path
+    folder: str
     dns: Json
     previous: Json | None
     valid: list[Attachment] | None
@@ -89,7 +88,7 @@ def namespace(command: str, environment: Mapping[str, str]) -> str:
         if command in _NETNS_OPTIONAL:
             return ""
         raise CniError(BAD_ENVIRONMENT, f"CNI_NETNS is {path!r}, and there is no such network namespace") from None
-    if not Path(path).is_absolute() or re.search(r"\s", path):
+    if not path.startswith("/") or re.search(r"\s", path):
         raise CniError(BAD_ENVIRONMENT, f"CNI_NETNS is {path!r}: give an absolute path without spaces")
     ours = os.stat("/proc/self/ns/net")  # noqa: PTH116
     if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
@@ -128,12 +127,12 @@ def configuration(document: Json) -> Config:
     )
     if first > last:
         raise CniError(BAD_CONFIG, f"ipam.rangeStart {first} comes after ipam.rangeEnd {last}")
-    folder = Path(_text(ipam, "dataDir", "/var/lib/cni/k8sext"))
-    if not folder.is_absolute() or "\0" in str(folder):
-        raise CniError(BAD_CONFIG, f"ipam.dataDir is {str(folder)!r}: give an absolute path")
+    folder = _text(ipam, "dataDir", "/var/lib/cni/k8sext")
+    if not folder.startswith("/") or "\0" in folder:
+        raise CniError(BAD_CONFIG, f"ipam.dataDir is {folder!r}: give an absolute path")
     return Config(
         *(version, name, bridge, mtu, subnet, first, last, gateway),
-        *(_routes(ipam), folder / name, _object(document, "dns"), _previous(document), _valid(document)),
+        *(_routes(ipam), f"{folder}/{name}", _object(document, "dns"), _previous(document), _valid(document)),
     )
 
 

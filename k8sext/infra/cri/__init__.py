@@ -10,8 +10,8 @@ through bubblewrap or PRoot, its own mounts. It isolates nothing else, and says 
 
 - Honoured: command, args, environment, working folder, stdin, terminal, stop signal and grace period, log files and
   their rotation, mounts; `runAsUser`, `runAsGroup`, `fsGroup`, supplemental groups and `capabilities.drop` as root, or
-  where they ask for what is so already; `capabilities.add` of what the server itself holds;
-  `allowPrivilegeEscalation: false`; DNS settings by bubblewrap or PRoot; memory and CPU limits where a cgroup is
+  where they ask for what is so already (`runAsUser: 0` without root is the node's owner); `capabilities.add` of what
+  the server itself holds; `allowPrivilegeEscalation: false`; DNS settings by bubblewrap or PRoot; memory and CPU limits where a cgroup is
   delegated. By bubblewrap alone: read-only mounts, `readOnlyRootFilesystem`, masked paths, the pod's hostname
   (elsewhere it is in $HOSTNAME).
 - True anyway, as all share the machine: `hostNetwork`, `hostPID`, `hostIPC`, `hostPort`, `shareProcessNamespace`.

@@ -6,10 +6,13 @@ or root). Address-space rlimits are no substitute: Go programs reserve far more 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 
+from k8sext.infra.cri import cleanup
 from k8sext.infra.cri.proto import api_pb2 as api
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -30,13 +33,15 @@ class Cgroups:
         """Whether memory and CPU limits hold."""
         return {"memory", "cpu"} <= self._parents.keys()
 
-    def create(self, container_id: str, resources: api.LinuxContainerResources) -> list[str]:
-        """Make the container's groups and return the files through which a process joins them."""
-        groups = self._groups(container_id)
-        for group in groups:
+    def entrances(self, container_id: str) -> list[str]:
+        """Return the files through which a process joins the container's groups: note them before you make the groups."""
+        return [str(group / "cgroup.procs") for group in self._groups(container_id)]
+
+    def create(self, container_id: str, resources: api.LinuxContainerResources) -> None:
+        """Make the container's groups."""
+        for group in self._groups(container_id):
             group.mkdir(exist_ok=True)
         self.limit(container_id, resources)
-        return [str(group / "cgroup.procs") for group in groups]
 
     def limit(self, container_id: str, resources: api.LinuxContainerResources) -> None:
         """Set the limits, also of a container that runs; raise OSError when the kernel refuses."""
@@ -67,15 +72,13 @@ class Cgroups:
             return False
         return int(counts.get("oom_kill", 0)) > 0
 
-    def remove(self, container_id: str) -> None:
-        """Remove the container's groups; nothing runs in them any more."""
-        for group in self._groups(container_id):
-            try:
-                group.rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError as problem:
-                log.warning("the cgroup %s stays behind: %s", group, problem)
+    async def remove(self, container_id: str) -> None:
+        """Remove the container's groups, in which nothing runs any more."""
+        deadline = time.monotonic() + cleanup.PATIENCE
+        while left := [group for group in self._groups(container_id) if not cleanup.remove_group(group)]:
+            if time.monotonic() > deadline:
+                return log.warning("the cgroups %s stay behind: something runs in them", left)
+            await asyncio.sleep(0.01)
 
     def _groups(self, container_id: str) -> list[Path]:
         return (

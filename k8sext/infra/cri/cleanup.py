@@ -4,7 +4,6 @@ library only.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -34,21 +33,30 @@ def stop_all(root_dir: Path, socket_dir: Path) -> None:
 
 def stop(folders: Iterable[Path]) -> None:
     """Kill the containers and supervisors of the nodes whose runtime folders are given; return when they are gone."""
-    shims, inits, groups = [], [], []
+    shims, inits, entrances = [], [], []
     for folder in folders:
         shims += _recorded(folder / "shim.json", "pid")
         for file in folder.glob("containers/*/process.json"):
             inits += _recorded(file, "init")
         for file in folder.glob("containers/*/spec.json"):
-            groups += _read(file).get("cgroups", [])
+            entrances += _read(file).get("cgroups", [])
     _end(shims, signal.SIGTERM)
     _end(shims, signal.SIGKILL)
     _end(
         inits, signal.SIGTERM
     )  # had their supervisor been killed, the kernel would have told them; this is the second lock on the door
-    for group in groups:
-        with contextlib.suppress(OSError):
-            Path(group).parent.rmdir()
+    _wait(lambda: not [entrance for entrance in entrances if not remove_group(Path(entrance).parent)])
+
+
+def remove_group(group: Path) -> bool:
+    """Remove a cgroup and return whether it is gone: the kernel may take the last process out of it after that has been waited for."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _end(processes: list[tuple[int, int]], number: signal.Signals) -> None:

@@ -35,6 +35,8 @@ class Isolation(Protocol):
     name: str
     can_be_readonly: bool
     can_mount: bool
+    forks: int
+    """How many processes of the wrapper stand above the program."""
 
     def check(self, mounts: Sequence[Mount]) -> None:
         """Raise Refusal when one of the mounts cannot be made."""
@@ -51,6 +53,7 @@ class Bubblewrap:
     name = "bubblewrap"
     can_be_readonly = True
     can_mount = True
+    forks = 1
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -77,13 +80,23 @@ class Bubblewrap:
 class PRoot:
     """Paths rewritten in system calls.
 
-    Its limits: the exit code of a program that a signal ended is not told (mostly 255); before version 5.2 a container
-    ends only when its last process has; run by root it leaves the empty folders at which it mounted.
+    Its limits: before version 5.2 a container ends only when its last process has; run by root it leaves the empty
+    folders at which it mounted.
     """
 
     name = "proot"
     can_be_readonly = False
     can_mount = True
+    forks = 2
+    _TELL = """
+trap "exit 143" TERM
+trap : HUP INT QUIT
+exec 3>&2 2>/dev/null
+(exec "$@" 2>&3 3>&-)
+exit $?
+"""
+    """PRoot knows exit codes but not signals: it ends with 255 when its program was killed. So a shell in between waits for
+    the program and says 128 + the signal's number, as shells do. What a terminal sends to all in front of it is not for the shell."""
 
     def __init__(self, program: str, *options: str) -> None:
         self._command = [program, *options]
@@ -99,7 +112,7 @@ class PRoot:
     def wrapper(self, mounts: Sequence[Mount], cwd: str, readonly: bool, hostname: str) -> list[str]:
         """Return `proot ...`."""
         binds = [argument for mount in mounts for argument in ("-b", f"{mount.source}:{mount.target}")]
-        return [*self._command, *binds, "-w", cwd]
+        return [*self._command, "-v", "-1", *binds, "-w", cwd, "/bin/sh", "-c", self._TELL, "sh"]
 
 
 class Plain:
@@ -108,6 +121,7 @@ class Plain:
     name = "none"
     can_be_readonly = False
     can_mount = False
+    forks = 0
 
     def check(self, mounts: Sequence[Mount]) -> None:
         """Let pass what needs no mounting: the service account (given by environment), the kubelet's files, a path that stays as it is."""

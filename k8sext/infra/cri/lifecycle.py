@@ -65,6 +65,8 @@ class Node:
         """Connect to the supervisor and take over what runs; what ended meanwhile is noted."""
         await self.shim.connect()
         running = await self.shim.ask("list")
+        for stray in running.keys() - self.store.sandboxes.keys() - self.store.containers.keys():
+            await self.shim.ask("kill", stray)  # its sandbox was never noted, or its removal was
         for container in list(self.store.containers.values()):
             if container.state == api.CONTAINER_RUNNING and container.id not in running:
                 self._exited(container.id)
@@ -165,8 +167,9 @@ class Node:
         container.state, container.started_at = api.CONTAINER_RUNNING, time.time_ns()
         try:
             spec = await self._specification(container, sandbox, folder)
-            spec["cgroups"] = self.groups.create(container.id, container.config.linux.resources)
+            spec["cgroups"] = self.groups.entrances(container.id)
             write_aside(folder / "spec.json", json.dumps(spec))
+            self.groups.create(container.id, container.config.linux.resources)
             if container.log_path:
                 Path(container.log_path).parent.mkdir(parents=True, exist_ok=True)
             self.store.save_container(container)
@@ -219,7 +222,7 @@ class Node:
     async def remove(self, container: Container) -> None:
         """Remove a container with its files; one that runs is killed."""
         await self.stop(container, 0)
-        self.groups.remove(container.id)
+        await self.groups.remove(container.id)
         await self.store.forget_container(container)
         self._tell(container, api.CONTAINER_DELETED_EVENT)
 

@@ -78,7 +78,7 @@ def specification(
         os.chown(folder / "work", owner["uid"], owner["gid"])
     return {
         "wrapper": [*wrapper, *security.lowering(config.linux.security_context)],
-        "wrapper_forks": bool(wrapper),
+        "wrapper_forks": isolation.forks,
         "argv": argv,
         "env": env,
         "cwd": "/" if wrapper else cwd,

@@ -121,7 +121,7 @@ def identity(security: api.LinuxContainerSecurityContext) -> dict[str, Any]:
     groups = list(security.supplemental_groups)
     if os.geteuid() != 0:
         if (
-            uid not in (None, os.getuid())
+            uid not in (None, 0, os.getuid())  # root on a node of ours is we, as for every runtime without root
             or gid not in (None, os.getgid())
             or not {*groups} <= {*os.getgroups(), os.getgid()}
         ):

@@ -71,12 +71,9 @@ class NodeServer:
             RuntimeService(self._node, images, self._machine.streaming), self._server
         )
         self._listen.unlink(missing_ok=True)
-        old_mask = os.umask(0o177)
-        try:
-            self._server.add_insecure_port(f"unix:{self._listen}")
-            await self._server.start()
-        finally:
-            os.umask(old_mask)
+        self._server.add_insecure_port(f"unix:{self._listen}")
+        self._listen.chmod(0o600)  # not by umask: it is the whole process's, and other nodes are making folders
+        await self._server.start()
         log.info("%s: serving CRI v1 at unix://%s", self.name, self._listen)
 
     async def stop(self) -> None:

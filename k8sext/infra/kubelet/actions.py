@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -11,16 +10,17 @@ import grpc
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import Json
+from k8sext.infra.kubelet.reach import Reach, reason
 from k8sext.infra.kubelet.runtime import Runtime, RuntimeFailure
 
 LONGEST_OUTPUT = 10_240
 
 
 class Actions:
-    """Carries out actions on the containers of one node. `dial` says where a pod's address can really be reached."""
+    """Carries out actions on the containers of one node; `session` asks by `reach`."""
 
-    def __init__(self, runtime: Runtime, session: aiohttp.ClientSession, dial: Callable[[str], str]) -> None:
-        self._runtime, self._session, self._dial = runtime, session, dial
+    def __init__(self, runtime: Runtime, session: aiohttp.ClientSession, reach: Reach) -> None:
+        self._runtime, self._session, self._reach = runtime, session, reach
 
     async def run(self, action: Json, container: Json, run: Any, pod_ip: str, timeout: float) -> tuple[bool, str]:
         """Do it once. Returns whether it succeeded, and its output or the reason why not. Raises nothing."""
@@ -55,20 +55,17 @@ class Actions:
     async def _http_get(self, request: Json, container: Json, pod_ip: str, timeout: float) -> tuple[bool, str]:
         host, port = request.get("host") or pod_ip, _port(request["port"], container)
         scheme, path = request.get("scheme", "HTTP").lower(), "/" + request.get("path", "/").lstrip("/")
-        headers = {"User-Agent": "kube-probe/1.37", "Accept": "*/*", "Host": f"{host}:{port}"}
+        headers = {"User-Agent": "kube-probe/1.37", "Accept": "*/*"}
         headers |= {header["name"]: header["value"] for header in request.get("httpHeaders") or []}
-        url = f"{scheme}://{self._dial(host)}:{port}{path}"
+        url = f"{scheme}://{host}:{port}{path}"
         limit = aiohttp.ClientTimeout(total=timeout)
         try:
-            async with self._session.get(
-                url, headers=headers, ssl=False, allow_redirects=False, timeout=limit
-            ) as response:
+            async with self._session.get(url, headers=headers, allow_redirects=False, timeout=limit) as response:
                 body = (await response.content.read(LONGEST_OUTPUT)).decode(errors="replace")
         except TimeoutError:
-            return False, f'Get "{scheme}://{host}:{port}{path}": no answer within {timeout:g}s'
+            return False, f'Get "{url}": no answer within {timeout:g}s'
         except (aiohttp.ClientError, OSError) as error:
-            said = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
-            return False, f'Get "{scheme}://{host}:{port}{path}": {said}'
+            return False, f'Get "{url}": {reason(error)}'
         if 200 <= response.status < 400:
             return True, body
         return False, f"HTTP probe failed with statuscode: {response.status}"
@@ -76,12 +73,12 @@ class Actions:
     async def _connect(self, host: str, port: int, timeout: float) -> tuple[bool, str]:
         try:
             async with asyncio.timeout(timeout):
-                _, writer = await asyncio.open_connection(self._dial(host), port)
+                connection = await self._reach.connect(host, port)
         except TimeoutError:
             return False, f"dial tcp {host}:{port}: i/o timeout"
         except OSError as error:
-            return False, f"dial tcp {host}:{port}: {error.strerror or error}"
-        writer.close()
+            return False, f"dial tcp {host}:{port}: {reason(error)}"
+        connection.close()
         return True, ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +48,6 @@ class Context:
     objects: Objects
     volumes: Volumes
     actions: Actions
-    dial: Callable[[str], str]
     settings: Settings
     restarts: Backoff
     pulls: Backoff

@@ -35,7 +35,8 @@ class Fleet:
 
     def places(self, name: str) -> Places:
         endpoint = self.runtime_endpoint or f"unix://{self.socket_dir}/cri-{name}.sock"
-        return Places(self.root / name, self.client_ca, endpoint, self.loopback, self.socket_dir / f"csi-{name}")
+        registry, door = self.socket_dir / f"csi-{name}", self.socket_dir / "pods.sock"
+        return Places(self.root / name, self.client_ca, endpoint, self.loopback, registry, door)
 
 
 async def run_fleet(fleet: Fleet) -> None:

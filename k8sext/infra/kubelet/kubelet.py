@@ -32,6 +32,7 @@ from k8sext.infra.kubelet.objects import Objects
 from k8sext.infra.kubelet.plugins import Plugins
 from k8sext.infra.kubelet.pod import Json
 from k8sext.infra.kubelet.pods import PodWorker
+from k8sext.infra.kubelet.reach import PodConnector, Reach
 from k8sext.infra.kubelet.runtime import RUNNING, Runtime, RuntimeFailure
 from k8sext.infra.kubelet.sandbox import Sandboxes
 from k8sext.infra.kubelet.server import Server
@@ -60,10 +61,8 @@ class Places:
     """The first two numbers of the loopback addresses that stand for 10.244."""
     registry: Path
     """Where drivers put their sockets."""
-
-    def dial(self, address: str) -> str:
-        """Where an address of the pod network can be reached on this machine."""
-        return self.loopback + address.removeprefix("10.244") if address.startswith("10.244.") else address
+    door: Path
+    """The socket that leads to pods with a network of their own."""
 
 
 async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
@@ -79,6 +78,8 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
         await runtime.call("UpdateRuntimeConfig", config)
         about = (await runtime.call("Status", cri.StatusRequest(verbose=True), timeout=5)).info
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        reach = Reach(places.loopback, places.door)
+        to_pods = await stack.enter_async_context(aiohttp.ClientSession(connector=PodConnector(reach)))
         recorder = await stack.enter_async_context(EventRecorder(client, "kubelet", spec.name))
         objects = Objects(client)
         disk = Disk(places.folder / "kubelet", places.registry)
@@ -97,8 +98,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
             recorder=recorder,
             objects=objects,
             volumes=Volumes(disk, objects, csi),
-            actions=Actions(runtime, session, places.dial),
-            dial=places.dial,
+            actions=Actions(runtime, to_pods, reach),
             settings=settings,
             restarts=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
             pulls=Backoff(settings.crash_loop_base, settings.crash_loop_limit),
@@ -107,7 +107,7 @@ async def run_node(spec: NodeSpec, places: Places, settings: Settings) -> None:
         kubelet = Kubelet(context, versions.runtime_name, plugins)
         server = Server(runtime, session, kubelet.find_pod, kubelet.end_of, csi.stats)
         certificate, key = places.folder / "kubelet.crt", places.folder / "kubelet.key"
-        runner = await server.start(places.dial(spec.ip), certificate, key, places.client_ca)
+        runner = await server.start(f"{places.loopback}.{spec.index}.1", certificate, key, places.client_ca)
         stack.push_async_callback(runner.cleanup)
         await kubelet.run(spec, versions)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,30 @@ def test_a_killed_add_leaves_nothing_after_del(machine, deadly, moment):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_killed_add_can_be_collected_or_tried_again(machine, deadly, moment):
+def test_killed_adds_can_be_collected(machine, deadly, moment):
     assert deadly("ADD", "one", 1, moment)
-    assert "ips" in machine.call("ADD", "one")
     assert deadly("ADD", "two", 2, moment)
     assert machine.call("GC", network=machine.network(**{"cni.dev/valid-attachments": []})) is None
+    assert (machine.links(), machine.addresses()) == ([], {})
+
+
+def test_an_add_that_was_killed_before_it_made_anything_can_be_tried_again(machine, deadly):
+    assert deadly("ADD", "one", 1, "before")
+    assert "ips" in machine.call("ADD", "one")
+
+
+def test_an_ip_that_outlives_its_plugin_is_waited_for(machine, tmp_path):
+    (tmp_path / "ip").write_text(
+        f'#!/bin/sh\nkill -9 $PPID\nuntil [ -e {tmp_path}/go ]; do :; done\nexec {shutil.which("ip")} "$@"\n'
+    )
+    (tmp_path / "ip").chmod(0o755)
+    with pytest.raises(AssertionError):
+        machine.call("ADD", "one", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    with ThreadPoolExecutor() as pool:
+        later = pool.submit(machine.call, "DEL", "one")
+        assert later in wait([later], timeout=0.3).not_done
+        (tmp_path / "go").touch()
+        assert later.result(timeout=30) is None
     assert (machine.links(), machine.addresses()) == ([], {})
 
 
@@ -69,11 +89,11 @@ def test_a_killed_del_can_be_repeated(machine, deadly, moment):
 
 
 def test_hundreds_of_attachments_with_kills_in_between_leave_nothing(machine, request):
-    rounds = 1000 if request.config.getoption("--long") else 12
+    rounds = 1000 if request.config.getoption("--long") else 50
     network = machine.network(ipam={"subnet": "10.9.0.0/24"})
     machine.pod("one")
     for number in range(rounds):
-        delay = f"{number % 20 / 200:.3f}"
+        delay = f"{number % 40 / 400:.4f}"
         killer = ["timeout", "--signal=KILL", delay] if number % 2 else []
         machine_enter, machine.enter = machine.enter, [*machine.enter, *killer] if killer else machine.enter
         try:

@@ -36,20 +36,21 @@ class Server:
         *options: str,
         environment: dict[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         self.folder, self.options = (
             folder,
             options or ("--listen", f"unix://{folder}/cri.sock", "--root", f"{folder}/root"),
         )
         self.socket, self.root = folder / "cri.sock", folder / "root"
-        self.wrapper = wrapper
+        self.wrapper, self.python = wrapper, python
         self.environment = {**os.environ, "KUBECONFIG": "/of/the/learner", **(environment or {})}
         self.start()
 
     def start(self) -> None:
         """Start, without waiting: clients wait for the socket."""
         with (self.folder / "log").open("ab") as log:
-            command = [*self.wrapper, sys.executable, "-m", "k8sext.infra.cri", *self.options]
+            command = [*self.wrapper, self.python, "-m", "k8sext.infra.cri", *self.options]
             self.process = subprocess.Popen(command, stderr=log, env=self.environment)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -77,6 +78,7 @@ class Runtime:
         self.calls: Any = api_pb2_grpc.RuntimeServiceStub(channel)
         self.images: Any = api_pb2_grpc.ImageServiceStub(channel)
         self.logs = Path(tempfile.mkdtemp(prefix="logs", dir=server.folder))
+        self.logs.chmod(0o777)  # the server may be another user
         self.api = api
 
     def pod(self, name: str = "pod", **config: Any) -> api.PodSandboxConfig:
@@ -132,6 +134,19 @@ class Runtime:
     async def execute(self, container: str, *command: str, timeout: int = 10) -> api.ExecSyncResponse:
         """Run a command in a container and return what it printed."""
         return await self.calls.ExecSync(api.ExecSyncRequest(container_id=container, cmd=command, timeout=timeout))
+
+    async def back(self) -> None:
+        """Wait until a server that was started again answers; a first call may still go to the connection of the last one."""
+
+        async def look() -> bool:
+            try:
+                await self.calls.Version(api.VersionRequest(), timeout=5)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
+                return False
+            return True
+
+        await self.eventually(look)
 
     def log(self, name: str = "main") -> list[str]:
         """Return the lines of a container's log without their times: `stdout F text`."""

@@ -28,6 +28,7 @@ async def test_a_killed_server_finds_its_containers_again(own: Any) -> None:
     before = await own.status(container)
     own.server.stop(signal.SIGKILL)
     own.server.start()
+    await own.back()
     assert await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
     assert await own.status(container) == before
     assert (await own.status(created)).state == api.CONTAINER_CREATED
@@ -49,6 +50,7 @@ async def test_an_exit_without_a_server_is_not_lost(own: Any) -> None:
     exit_file = own.server.root / "node" / "cri" / "containers" / container / "exit.json"
     await own.eventually(exit_file.exists)
     own.server.start()
+    await own.back()
     status = (
         await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
     ).status
@@ -61,6 +63,7 @@ async def test_addresses_of_running_pods_are_not_given_out_again_after_a_restart
     first = await _address(own, await own.sandbox())
     own.server.stop(signal.SIGKILL)
     own.server.start()
+    await own.back()
     assert await _address(own, await own.sandbox()) != first
 
 
@@ -90,6 +93,7 @@ async def test_a_supervisor_whose_socket_was_removed_is_replaced_and_not_doubled
     old = own.server.shim()
     (own.server.folder / "shim-cri.sock").unlink()
     own.server.start()
+    await own.back()
     status = (
         await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
     ).status
@@ -119,6 +123,7 @@ async def test_sigterm_leaves_containers_and_stop_all_ends_them(own: Any) -> Non
     assert not _runs(daemon) and not _runs(shim)
     stop_all(own.server.root, own.server.folder)
     own.server.start()
+    await own.back()
     status = (
         await own.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
     ).status
@@ -160,6 +165,7 @@ async def test_torn_state_files_do_not_stop_a_start(own: Any) -> None:
     (state / "containers" / "torn").mkdir()
     (state / "containers" / "torn" / "container.json").write_text("")
     own.server.start()
+    await own.back()
     listed = await own.calls.ListPodSandbox(api.ListPodSandboxRequest(), wait_for_ready=True)
     assert [item.id for item in listed.items] == [sandbox]
     assert (await own.status(container)).state == api.CONTAINER_RUNNING
@@ -177,6 +183,7 @@ async def test_killed_in_the_middle_of_fifty_starts_nothing_is_doubled(own: Any,
     own.server.stop(signal.SIGKILL)
     await asyncio.gather(*starting, return_exceptions=True)
     own.server.start()
+    await own.back()
     found = (await own.calls.ListContainers(api.ListContainersRequest(), wait_for_ready=True)).containers
     assert len({container.metadata.name for container in found}) == len(found)
     running = {container.id for container in found if container.state == api.CONTAINER_RUNNING}

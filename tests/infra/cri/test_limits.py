@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,25 @@ async def test_stop_all_leaves_no_cgroup(own: Any) -> None:
     assert not list(Path("/sys/fs/cgroup").glob(f"**/k8sext-{container[:24]}"))
 
 
+async def test_a_group_that_the_kernel_still_holds_is_removed_a_little_later(tmp_path: Path) -> None:
+    groups = Cgroups({"memory": tmp_path, "cpu": tmp_path})
+    (group,) = [Path(entrance).parent for entrance in groups.entrances("id")]
+    (group / "held").mkdir(parents=True)
+    removal = asyncio.create_task(groups.remove("id"))
+    await asyncio.sleep(0.1)
+    assert group.exists() and not removal.done()
+    (group / "held").rmdir()
+    await removal
+    assert not group.exists()
+
+
 async def test_without_a_cgroup_limits_are_accepted_and_named_as_not_enforced(runtime: Any) -> None:
     groups = Cgroups({})
     assert not groups.enforced
-    assert groups.create("id", api.LinuxContainerResources(memory_limit_in_bytes=1)) == []
+    groups.create("id", api.LinuxContainerResources(memory_limit_in_bytes=1))
+    assert groups.entrances("id") == []
     groups.limit("id", api.LinuxContainerResources(memory_limit_in_bytes=1))
-    groups.remove("id")
+    await groups.remove("id")
     assert "limits are not enforced" in NOT_ENFORCED
     container = await runtime.create(["true"])
     answer = await runtime.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container, verbose=True))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from k8sext.infra.cri.images import BUILT_IN
 from k8sext.infra.cri.oci import possible
 from k8sext.infra.cri.proto import api_pb2 as api
+from k8sext.infra.cri.shimclient import SOURCE_ROOT
 from tests.infra.cri.conftest import Runtime, Server
 
 WAYS = {
@@ -66,6 +68,25 @@ class Pods(Runtime):
         return await self.output(script, linux=api.LinuxContainerConfig(security_context=context))
 
 
+def python_for(way: list[str], folder: Path) -> str:
+    """Return a Python that can be run in a way: ours, or, where it stands in somebody's home, the system's with our packages."""
+    if _runs(way, sys.executable):
+        return sys.executable
+    system = shutil.which("python3", path="/usr/local/bin:/usr/bin")
+    if system is None or subprocess.run([system, "-m", "venv", "--without-pip", folder]).returncode != 0:
+        pytest.skip(f"{sys.executable} cannot be run this way, and the system has no Python with the module venv")
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    Path(packages, "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{SOURCE_ROOT}\n")
+    if not _runs(way, f"{folder}/bin/python"):
+        pytest.skip(f"neither {sys.executable} nor {system} with our packages can be run this way")
+    return f"{folder}/bin/python"
+
+
+def _runs(way: list[str], python: str) -> bool:
+    again = "import grpc, k8sext, subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    return subprocess.run([*way, python, "-c", again], capture_output=True, cwd="/").returncode == 0
+
+
 @pytest.fixture(scope="session", params=WAYS)
 def oci_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server in a network of its own: as root, as root of a user namespace, and without any right."""
@@ -73,11 +94,9 @@ def oci_server(request: pytest.FixtureRequest) -> Iterator[Server]:
         pytest.skip("; ".join(reasons))
     if os.geteuid() != 0 and request.param != "user namespace":
         pytest.skip("needs root")
-    again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
-    if subprocess.run([*WAYS[request.param], sys.executable, "-c", again], capture_output=True).returncode != 0:
-        pytest.skip(f"{sys.executable} cannot be run this way")
     path = Path(tempfile.mkdtemp(prefix="oci"))
     path.chmod(0o777)
+    python = python_for(WAYS[request.param], path / "environment")
     with subprocess.Popen(
         [*WAYS[request.param], "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE
     ) as holder:
@@ -87,7 +106,7 @@ def oci_server(request: pytest.FixtureRequest) -> Iterator[Server]:
             request.param
         )
         wrapper = ["nsenter", f"--target={holder.pid}", *entering, "--"] if entering else WAYS[request.param]
-        server = Server(path, wrapper=wrapper)
+        server = Server(path, wrapper=wrapper, python=python)
         yield server
         server.end()
         holder.kill()
@@ -187,15 +206,17 @@ async def test_rights_are_those_that_were_asked_for(pods: Pods):
     ]
 
 
-async def test_a_volume_stands_at_its_place(pods: Pods, tmp_path: Path):
-    (tmp_path / "file").write_text("from outside\n")
+async def test_a_volume_stands_at_its_place(pods: Pods, oci_server: Server):
+    volume = Path(tempfile.mkdtemp(dir=oci_server.folder))
+    volume.chmod(0o777)
+    (volume / "file").write_text("from outside\n")
     mounts = [
-        api.Mount(container_path="/data", host_path=str(tmp_path)),
-        api.Mount(container_path="/data/ro", host_path=str(tmp_path / "ro"), readonly=True),
+        api.Mount(container_path="/data", host_path=str(volume)),
+        api.Mount(container_path="/data/ro", host_path=str(volume / "ro"), readonly=True),
     ]
     script = "cat /data/file; echo new > /data/new; touch /data/ro/x 2>/dev/null || echo read-only"
     assert await pods.output(script, mounts=mounts) == ["from outside", "read-only"]
-    assert (tmp_path / "new").read_text() == "new\n"
+    assert (volume / "new").read_text() == "new\n"
 
 
 async def test_name_servers_and_host_name_are_the_pods(pods: Pods):
@@ -261,7 +282,7 @@ async def test_the_server_may_be_killed_and_finds_its_pods_again(pods: Pods, oci
     await pods.logged("stdout F up")
     oci_server.stop(signal.SIGKILL)
     oci_server.start()
-    await pods.calls.Version(api.VersionRequest(), wait_for_ready=True, timeout=20)
+    await pods.back()
     assert (await pods.status(container)).state == api.CONTAINER_RUNNING
     assert (await pods.execute(container, "echo", "still here")).stdout == b"still here\n"
     await pods.stop(container, timeout=15)

@@ -147,7 +147,7 @@ def ask(port: int, path: str, method: str = "GET") -> bytes:
 
 
 def wait_for(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             if found := look():

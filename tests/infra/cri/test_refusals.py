@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from k8sext.infra.cri.proto import api_pb2 as api
+from k8sext.infra.cri.security import identity
 
 Security = api.LinuxContainerSecurityContext
 LOCALHOST = api.SecurityProfile(profile_type=api.SecurityProfile.Localhost, localhost_ref="x.json")
@@ -156,6 +157,11 @@ async def test_another_user_is_refused_without_root(runtime: Any) -> None:
     security = Security(run_as_user=api.Int64Value(value=os.getuid() + 1))
     error = await runtime.refusal(runtime.create(["true"], linux=api.LinuxContainerConfig(security_context=security)))
     assert "without root" in (error.details() or "")
+
+
+def test_root_of_a_node_without_root_is_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert identity(Security(run_as_user=api.Int64Value(value=0))) == {"uid": None, "gid": None, "groups": None}
 
 
 @pytest.mark.root

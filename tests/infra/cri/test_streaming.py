@@ -199,7 +199,7 @@ async def test_malformed_frames_do_no_harm(runtime: Any, session: Any, frame: by
 async def test_a_slow_reader_does_not_stop_the_others(runtime: Any, session: Any) -> None:
     container = await runtime.run(["sleep", "1000"])
     slow = await execute(runtime, session, container, "sh", "-c", "yes | head -c 30000000")
-    quick = await asyncio.wait_for(runtime.execute(container, "echo", "quick"), 20)
+    quick = await asyncio.wait_for(runtime.execute(container, "echo", "quick"), 60)
     assert quick.stdout == b"quick\n"
     assert (await slow.status())["status"] == "Success"
     assert len(slow.received[1]) == 30000000

@@ -70,7 +70,7 @@ class Namespace:
     def reasons(self, name: str) -> set[str]:
         return {reason for reason, _ in self.events(name)}
 
-    def until(self, condition: Callable[[], object], within: float = 30) -> None:
+    def until(self, condition: Callable[[], object], within: float = 90) -> None:
         """Wait until a condition holds; a kubectl that fails means: not yet."""
 
         def holds() -> object:

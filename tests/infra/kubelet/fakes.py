@@ -26,6 +26,7 @@ from k8sext.infra.kubelet.csinode import CsiNode
 from k8sext.infra.kubelet.disk import Disk
 from k8sext.infra.kubelet.objects import Objects
 from k8sext.infra.kubelet.plugins import Plugins
+from k8sext.infra.kubelet.reach import PodConnector, Reach
 from k8sext.infra.kubelet.runtime import Runtime
 from k8sext.infra.kubelet.volumes import Volumes
 from k8sext.kube.events import EventRecorder
@@ -206,7 +207,9 @@ async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> Asyn
     disk = Disk(folder, folder / "plugins_registry")
     csi = CsiVolumes(disk, Plugins(disk, CsiNode(client, "node-1")), Claims(client, objects))
     try:
-        async with aiohttp.ClientSession() as session, EventRecorder(client, "kubelet") as recorder:
+        reach = Reach("127.244", folder / "pods.sock")
+        session = aiohttp.ClientSession(connector=PodConnector(reach))
+        async with session, EventRecorder(client, "kubelet") as recorder:
             yield Context(
                 node_name="node-1",
                 node_ip="10.244.1.1",
@@ -218,8 +221,7 @@ async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> Asyn
                 recorder=recorder,
                 objects=objects,
                 volumes=Volumes(disk, objects, csi),
-                actions=Actions(channel, session, str),
-                dial=str,
+                actions=Actions(channel, session, reach),
                 settings=Settings(),
                 restarts=Backoff(10, 300),
                 pulls=Backoff(10, 300),

@@ -70,11 +70,11 @@ def test_fifty_pods_start_though_everything_is_killed_in_between(
         for victim in victims:
             time.sleep(chance.uniform(0.2, 1.0))  # not waiting for anything: the blow is to fall at any moment
             kill(namespace, victim)
-    namespace.until(lambda: len(running(namespace)) == 50, within=90)
+    namespace.until(lambda: len(running(namespace)) == 50, within=180)
     names = {f"HOSTNAME={pod['metadata']['name']}" for pod in running(namespace)}
-    namespace.until(lambda: processes(mark) == Counter(names), within=20)
-    namespace.kubectl("delete", "deployment", "many", "--timeout=60s")
-    namespace.until(lambda: not processes(mark), within=60)
+    namespace.until(lambda: processes(mark) == Counter(names), within=60)
+    namespace.kubectl("delete", "deployment", "many", "--timeout=180s")
+    namespace.until(lambda: not processes(mark), within=180)
     namespace.until(lambda: "No resources" in namespace.kubectl("get", "pods") or not namespace.kubectl("get", "pods"))
 
 
@@ -95,7 +95,7 @@ def test_a_restarted_kubelet_leaves_running_pods_alone(namespace: Namespace) -> 
 def test_a_pod_deleted_while_the_kubelet_is_away_goes_when_it_comes_back(namespace: Namespace) -> None:
     namespace.pod("one", wait="Running")
     kill(namespace, "kubelet")
-    namespace.kubectl("delete", "pod", "one", "--timeout=30s")
+    namespace.kubectl("delete", "pod", "one", "--timeout=90s")
 
 
 def test_a_pod_forgotten_while_the_kubelet_is_away_leaves_no_process(namespace: Namespace) -> None:

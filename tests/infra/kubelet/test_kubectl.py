@@ -140,7 +140,7 @@ def test_drain_moves_the_pods_to_another_node(namespace: Namespace) -> None:
     namespace.kubectl(
         "patch", "deployment", "web", "-p", '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1}}}}'
     )
-    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     try:
         namespace.kubectl(
             "drain",
@@ -148,10 +148,10 @@ def test_drain_moves_the_pods_to_another_node(namespace: Namespace) -> None:
             "--ignore-daemonsets",
             "--force",
             "--delete-emptydir-data",
-            "--timeout=30s",
+            "--timeout=90s",
             "--pod-selector=app=web",
         )
-        namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        namespace.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
         namespace.until(lambda: "k8sext-worker2" not in namespace.kubectl("get", "pods", "-o", "wide"))
     finally:
         namespace.kubectl("uncordon", "k8sext-worker2")

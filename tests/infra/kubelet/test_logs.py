@@ -84,9 +84,9 @@ async def test_follow_shows_new_lines_and_survives_rotation_until_the_container_
     await asyncio.sleep(0)
     with log.open("a") as file:
         file.write("2026-11-22T18:00:05Z stdout F new\n")
-    assert await asyncio.wait_for(seen.get(), 5) == b"new\n"
+    assert await asyncio.wait_for(seen.get(), 15) == b"new\n"
     log.rename(log.with_suffix(".old"))
     log.write_text("2026-11-22T18:00:06Z stdout F rotated\n")
-    assert await asyncio.wait_for(seen.get(), 5) == b"rotated\n"
+    assert await asyncio.wait_for(seen.get(), 15) == b"rotated\n"
     over = True
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 15)

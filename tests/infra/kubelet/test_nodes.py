@@ -70,10 +70,10 @@ def test_a_node_without_power_is_not_ready_and_its_pods_move(namespace: Namespac
     }
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
     namespace.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec})
-    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     assert worker in namespace.kubectl("get", "pods", "-o", "wide")
     nodes.stop(namespace.cluster.layout, worker)
-    namespace.until(lambda: ready(namespace, worker) == "Unknown", within=20)
+    namespace.until(lambda: ready(namespace, worker) == "Unknown", within=60)
 
     def moved() -> bool:
         items = json.loads(namespace.kubectl("get", "pods", "-o", "json"))["items"]
@@ -81,7 +81,7 @@ def test_a_node_without_power_is_not_ready_and_its_pods_move(namespace: Namespac
             pod["spec"].get("nodeName") not in (None, worker) and pod["status"]["phase"] == "Running" for pod in items
         )
 
-    namespace.until(moved, within=20)
+    namespace.until(moved, within=60)
     nodes.start(namespace.cluster.layout, worker)
     namespace.until(lambda: len(json.loads(namespace.kubectl("get", "pods", "-o", "json"))["items"]) == 1)
 

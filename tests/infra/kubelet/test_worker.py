@@ -39,7 +39,7 @@ class Stage:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    async def until(self, condition: Callable[[], object], within: float = 10) -> None:
+    async def until(self, condition: Callable[[], object], within: float = 30) -> None:
         async with asyncio.timeout(within):
             while not condition():
                 if self.task.done() and not self.task.cancelled() and self.task.exception():
@@ -72,7 +72,7 @@ async def test_a_pod_lives_from_sandbox_to_deletion(stage: Stage) -> None:
     assert stage.runtime.calls[3:] == ["StopContainer", "StopPodSandbox", "StopPodSandbox", "RemovePodSandbox"]
     assert stage.api.phases == ["Pending", "Running", "Failed"]
     stage.worker.gone()
-    await asyncio.wait_for(stage.task, 5)
+    await asyncio.wait_for(stage.task, 15)
     assert [reason for reason, _ in stage.api.events] == ["Pulled", "Created", "Started", "Killing"]
 
 

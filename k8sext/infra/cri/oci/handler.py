@@ -119,7 +119,7 @@ class OciHandler:
         crun = self._crun(folder)
         return {
             "wrapper": self._in_front(sandbox, layers),
-            "wrapper_forks": False,
+            "wrapper_forks": 0,
             "argv": [*crun, "run", "--bundle", str(folder), "--pid-file", str(folder / "pid"), container.id],
             "env": {"PATH": self._path},
             "cwd": "/",
@@ -134,12 +134,12 @@ class OciHandler:
     async def started(self, container: Container) -> None:
         """Return when the container's program has been executed; raise ShimError with crun's words when it cannot be."""
         folder, deadline = self._store.container_folder(container), time.monotonic() + PATIENCE
-        while not (folder / "pid").exists():
+        while not (pid := _text(folder / "pid")):  # crun makes the file, and then fills it
             if container.ended.is_set() or time.monotonic() > deadline:
                 raise ShimError(_last_words(folder / "crun.log"))
             await asyncio.sleep(0.004)
         with contextlib.suppress(OSError):  # it may have ended already
-            (folder / "mounts").write_text(os.readlink(f"/proc/{(folder / 'pid').read_text().strip()}/ns/mnt"))  # noqa: PTH115
+            (folder / "mounts").write_text(os.readlink(f"/proc/{pid}/ns/mnt"))  # noqa: PTH115
 
     def executing(self, container: Container, sandbox: Sandbox, argv: list[str], tty: bool) -> list[str]:
         """Return the command that executes another in a container: as the same user, with the same rights and variables."""
@@ -179,7 +179,7 @@ class OciHandler:
         enter = await asyncio.to_thread(self._room.enter, own_network)
         spec = {
             "wrapper": [*enter, "unshare", *flags, "--"] if flags else enter,
-            "wrapper_forks": False,
+            "wrapper_forks": 0,
             "argv": ["sh", "-c", FIRST_PROCESS, str(folder / "ready"), "own" if own_network else "host"],
             "env": {"PATH": self._path},
             "cwd": "/",
@@ -286,10 +286,13 @@ def built_in_mounts(folder: Path) -> list[Mount]:
     return [Mount(place, place, True) for place in there]
 
 
-def _last_words(file: Path) -> str:
+def _text(file: Path) -> str:
     try:
-        lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
+        return file.read_text(errors="replace").strip()
     except OSError:
-        lines = []
-    lines = [line for line in lines if "hybrid mode" not in line]
+        return ""
+
+
+def _last_words(file: Path) -> str:
+    lines = [line for line in _text(file).splitlines() if line.strip() and "hybrid mode" not in line]
     return f"cannot start: {lines[-1].strip()}" if lines else "cannot start: it ended without a word"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from k8sext.infra.cri.oci.room import Room
+from k8sext.infra.cri.shimclient import SOURCE_ROOT
 
-PLUGIN = (sys.executable, "-m", "k8sext.infra.cni.plugin")
+PLUGIN = (sys.executable, "-S", "-E", "-m", "k8sext.infra.cni.plugin")
 INTERFACE = "eth0"
 
 
@@ -80,6 +81,7 @@ class Network:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            cwd=SOURCE_ROOT,
             env=environment,
         )
         output, errors = await process.communicate(json.dumps(document).encode())

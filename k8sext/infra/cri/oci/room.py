@@ -104,7 +104,8 @@ async def _into(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 raise ValueError("only pods can be reached: CONNECT 10.244.n.m:port")
             far_reader, far_writer = await asyncio.open_connection(match[1].decode(), int(match[2]))
         except (ValueError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{error}".encode())
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{reason}".encode())
             return
         with contextlib.closing(far_writer):
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")

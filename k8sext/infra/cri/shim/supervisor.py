@@ -26,14 +26,16 @@ LOOK_SECONDS = 5.0
 class Program:
     """A container's main program, or a command executed beside it."""
 
-    def __init__(self, container: str, wrapped: bool, started: processes.Started, stdio: Stdio) -> None:
-        self.container, self.wrapped, self.started, self.stdio = container, wrapped, started, stdio
+    def __init__(self, container: str, forks: int, started: processes.Started, stdio: Stdio) -> None:
+        self.container, self.forks, self.started, self.stdio = container, forks, started, stdio
         self.code: int | None = None
 
     def main_process(self) -> int:
-        """The process that is to get the signals: the child of a wrapper that forks (bwrap, proot), once it is there."""
-        forked = processes.children(self.started.main) if self.wrapped else []
-        return forked[0] if forked else self.started.main
+        """The process that is to get the signals: below those of a wrapper that forks (bwrap, proot), once it is there."""
+        found = self.started.main
+        for _ in range(self.forks):
+            found = next(iter(processes.children(found)), found)
+        return found
 
 
 class Supervisor:
