@@ -39,9 +39,11 @@ check: setup ## ruff, pyright and import-linter
 
 test: check pytest browser-test notebooks-test ## all checks and tests, and every notebook through nbval
 
-# Side by side, as processors and memory allow; each with a cluster of its own.
+# Side by side, as processors and memory allow; each with a cluster of its own. What fails in that crowd is run again alone: what fails
+# alone, too, is a defect; what does not stands in the log above, for somebody to find the race.
 pytest: setup ## everything of pytest but the browser
-	$(BIN)/pytest tests --ignore=tests/browser -n auto --dist loadfile
+	$(BIN)/pytest tests --ignore=tests/browser -n auto --dist loadfile || \
+	  { [ $$? -eq 1 ] && $(BIN)/pytest tests --ignore=tests/browser --last-failed --last-failed-no-failures none; }
 
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
 browser-test: setup ## notebooks in JupyterLab, where there is a Chromium

@@ -18,6 +18,8 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     listed = cluster.kubectl("get", ",".join(set(kinds) - set(RESTLESS)), "--all-namespaces", "--output=json")
     found = {}
     for item in json.loads(listed)["items"]:
+        if item["kind"] == "CSINode" and not item["spec"].get("drivers"):
+            continue  # a kubelet makes it with the first driver and keeps it, empty, after the last
         metadata = item["metadata"]
         address = f"{item['apiVersion']} {item['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
         kept = {key: metadata.get(key) for key in ("uid", "labels", "annotations", "finalizers", "deletionTimestamp")}

@@ -49,6 +49,8 @@ NODES = ("k8sext-worker", "k8sext-worker2")
 NODE_LABELS, NODE_TAINTS = ("team", "disk"), ("team", "maintenance")
 """What lessons on scheduling put on nodes of these names."""
 DRIVER = CLUSTER_WIDE["CSIDriver"][0]
+TOPOLOGY = f"topology.{DRIVER}/node"
+"""The label that kubelets give their Nodes in the driver's name, and leave there when it ends."""
 
 
 def refuse_strangers(target: Target) -> None:

@@ -98,7 +98,8 @@ def _goes_last(metadata: dict[str, Any]) -> bool:
 
 
 def _remove_unlabelled(target: Target) -> None:
-    """What programs in pods made, not the account: a scheduler's lease, and volumes whose driver is gone."""
+    """What programs in pods made, not the account: a scheduler's lease, volumes whose driver is gone, and its label on nodes."""
+    target.run("label", "nodes", "--all", f"{inventory.TOPOLOGY}-")
     target.run("delete", "lease", *inventory.IN_DEFAULT["Lease"], "--namespace=default", "--ignore-not-found")
     for volume in target.json("persistentvolumes")["items"]:
         if (volume["spec"].get("csi") or {}).get("driver") == inventory.DRIVER:

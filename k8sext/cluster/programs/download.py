@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -25,6 +26,7 @@ ETCD_RELEASES = "https://github.com/etcd-io/etcd/releases/download"
 REACH_WITHIN = 6.0
 STALLED_AFTER = 30.0
 TRIES = 3
+Result = TypeVar("Result")
 
 
 def fetch(names: Iterable[str], folder: Path, architecture: str, progress: Progress) -> None:
@@ -38,13 +40,23 @@ def fetch(names: Iterable[str], folder: Path, architecture: str, progress: Progr
 async def _fetch_all(names: list[str], folder: Path, architecture: str, progress: Progress) -> None:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=REACH_WITHIN, sock_read=STALLED_AFTER)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True, raise_for_status=True) as session:
-        sums = await asyncio.gather(*[_published_sum(session, name, architecture) for name in names])
+        sums = await _all([_published_sum(session, name, architecture) for name in names])
         with progress.step(f"Downloading {', '.join(names)}", unit="MB") as step:
             downloads = [
                 _download(session, name, checksum, folder, architecture, step)
                 for name, checksum in zip(names, sums, strict=True)
             ]
-            await asyncio.gather(*downloads)
+            await _all(downloads)
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Do all at once; when one fails the others are stopped, and have stopped, before its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _address(name: str, architecture: str) -> str:
