@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from k8sext import cluster as clusters
 from k8sext.cluster.programs.progress import LineProgress
@@ -35,6 +36,13 @@ def available_memory() -> int:
     return free if text == "max" else min(free, int(text))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The examples of hypothesis are the same in every run, and new ones with --long: a landing must not hang on luck."""
+    settings.register_profile("same", derandomize=True)
+    if not config.getoption("--long"):
+        settings.load_profile("same")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever a test starts, it is never the learner's cluster."""
@@ -59,6 +67,19 @@ def cluster(programs: dict[str, Path], request: pytest.FixtureRequest) -> Iterat
         return
     with clusters.up("tests", progress=LineProgress()) as found:
         yield found
+
+
+def until_served(cluster: clusters.Cluster, resource: str) -> None:
+    """Wait until the API server serves a resource, as apis/GROUP/VERSION/PLURAL: a little later than its CRD says, when one of that name
+    was deleted just before."""
+
+    def look() -> bool:
+        try:
+            return bool(cluster.kubectl("get", "--raw", f"/{resource}"))
+        except clusters.ClusterError:
+            return False
+
+    wait_for(look, within=90)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from k8sext.cluster import Cluster, ClusterError, environment
 from k8sext.resources import weather_report_crd
 from tests.admission.reviews import report
+from tests.conftest import until_served
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "admission"
 numbers = itertools.count(1)
@@ -58,6 +59,7 @@ def weather_reports(cluster: Cluster) -> Cluster:
     """The cluster, once it knows weather reports."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(weather_report_crd()))
     cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
+    until_served(cluster, "apis/k8s.packt.com/v1/weatherreports")
     return cluster
 
 

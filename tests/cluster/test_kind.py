@@ -66,7 +66,7 @@ def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setenv("K8SEXT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("k8sext.cluster.kind._programs", lambda progress: {"kubectl": folder / "kubectl"})
+    monkeypatch.setattr("k8sext.cluster.kind.programs.beside", lambda progress: {"kubectl": folder / "kubectl"})
     return Pretended(folder)
 
 

@@ -20,6 +20,7 @@ from k8sext.kube.request import MERGE_PATCH, ApiError, Json, Unreachable, reques
 from k8sext.operators.collect import collect
 from k8sext.operators.pods import GENERATION, SELECTOR
 from k8sext.operators.reconcile import pods_path, reports_path
+from tests.conftest import until_served
 from tests.kube.servers import end_restarted, until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "operators"
@@ -35,6 +36,7 @@ def documents(*left_out: str) -> str:
 def crd(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
+    until_served(cluster, "apis/k8s.packt.com/v1/weatherreports")
 
 
 @pytest.fixture

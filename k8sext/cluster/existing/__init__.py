@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
 import re
 import shutil
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from k8sext.cluster import programs
 from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.existing import account, callback, lock, preflight, removal
 from k8sext.cluster.existing.inventory import HOME
@@ -78,11 +78,11 @@ def _renew(layout: Layout, found: dict[str, Any]) -> None:
 def _set_up(
     layout: Layout, progress: Progress, context: str | None, kubeconfig: Path | None, consent: Consent | None
 ) -> None:
-    programs = _programs(progress)
+    beside = programs.beside(progress)
     _prepare(layout)
     owner, begun = owner_name(layout), False
     try:
-        target = choose(programs["kubectl"], context, kubeconfig, layout.kubectl_cache)
+        target = choose(beside["kubectl"], context, kubeconfig, layout.kubectl_cache)
         with progress.step(f"Looking at the cluster of {target.context}"):
             server = preflight.check(target, owner)
         if not (consent and consent(preflight.plan(target, server, owner))):
@@ -90,7 +90,7 @@ def _set_up(
                 "Nothing was changed, as nobody agreed to it. `k8sext up --provider existing --context NAME` in a terminal shows what the "
                 "notebooks will make and asks; --yes agrees beforehand."
             )
-        write_json(layout.config, _config(layout, target, programs, owner, server, before=removal.nodes(target)))
+        write_json(layout.config, _config(layout, target, beside, owner, server, before=removal.nodes(target)))
         begun = True
         with progress.step("Making an account for the notebooks"):
             target.run("apply", "--filename=-", input=account.home(owner))
@@ -103,20 +103,6 @@ def _set_up(
         if not begun:
             _remove_files(layout)
         raise
-
-
-def _programs(progress: Progress) -> dict[str, Path]:
-    """What lessons run on this machine: kubectl, and on Linux a scheduler beside the cluster's own. Raises ClusterError."""
-    from k8sext.cluster import programs
-    from k8sext.cluster.programs import installed
-
-    if platform.system() == "Linux":
-        return programs.find(("kubectl", "kube-scheduler"), progress)
-    if not (found := installed.find(("kubectl",))):
-        raise ClusterError(
-            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} (https://kubernetes.io/docs/tasks/tools/)."
-        )
-    return found
 
 
 def _prepare(layout: Layout) -> None:

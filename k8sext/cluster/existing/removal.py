@@ -63,9 +63,18 @@ def _wait_for_the_end(target: Target, kind: str) -> None:
 def _free_custom_objects(target: Target) -> None:
     """Take the finalizers off custom objects of our kinds that are to be deleted: their controllers are going, too."""
     for crd in _owned(target, "CustomResourceDefinition"):
-        for item in target.json(crd, "--all-namespaces")["items"]:
+        for item in _custom_objects(target, crd):
             if item["metadata"].get("finalizers") and item["metadata"].get("deletionTimestamp"):
                 _unbind(target, crd, item)
+
+
+def _custom_objects(target: Target, crd: str) -> list[dict[str, Any]]:
+    try:
+        return target.json(crd, "--all-namespaces")["items"]
+    except ClusterError as error:
+        if "could not find the requested resource" in str(error) or "have a resource type" in str(error):
+            return []  # the kind went between two looks
+        raise
 
 
 def _unbind(target: Target, resource: str, item: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from k8sext.cluster import nodes
+from k8sext.cluster import nodes, programs
 from k8sext.cluster.desired_nodes import CONTROL_PLANE
 from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.kind import config, extra_nodes, images, program, reports
@@ -45,7 +44,7 @@ def up(layout: Layout, progress: Progress, port: int | None = None) -> bool:
                 return False
             _refuse_strangers(layout)
             kind = program.find(progress)
-            found = _programs(progress)
+            found = programs.beside(progress)
             node_image = images.node_image(progress)
             workbook = images.workbook_image(progress)
             ports = choose(("kube-apiserver",), {}, {"kube-apiserver": port} if port else None)
@@ -95,20 +94,6 @@ def _refuse_strangers(layout: Layout) -> None:
         f"Docker holds a kind cluster {layout.name!r}, half made or made by somebody else ({', '.join(here)}): remove it with "
         f"`kind delete cluster --name {layout.name}`, or choose another --name."
     )
-
-
-def _programs(progress: Progress) -> dict[str, Path]:
-    """What lessons run on this machine: kubectl, and on Linux a scheduler beside the cluster's own. Raises ClusterError."""
-    from k8sext.cluster import programs
-    from k8sext.cluster.programs import installed
-
-    if platform.system() == "Linux":
-        return programs.find(("kubectl", "kube-scheduler"), progress)
-    if not (found := installed.find(("kubectl",))):
-        raise ClusterError(
-            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} (https://kubernetes.io/docs/tasks/tools/)."
-        )
-    return found
 
 
 def _prepare(layout: Layout, found: dict[str, Path], ports: dict[str, int]) -> None:

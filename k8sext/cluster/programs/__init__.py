@@ -54,6 +54,17 @@ def find(names: Iterable[str] = CLUSTER_PROGRAMS, progress: Progress | None = No
     return {name: found[name] for name in wanted}
 
 
+def beside(progress: Progress) -> dict[str, Path]:
+    """What lessons run on this machine beside a cluster elsewhere: kubectl, and on Linux a scheduler. Raises ClusterError."""
+    if platform.system() == "Linux":
+        return find(("kubectl", "kube-scheduler"), progress)
+    if not (found := installed.find(("kubectl",))):
+        raise ClusterError(
+            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} (https://kubernetes.io/docs/tasks/tools/)."
+        )
+    return found
+
+
 def _fetch(missing: list[str], progress: Progress) -> dict[str, Path]:
     """Fill the cache, one process at a time: a second one waits and then finds everything there."""
     import filelock

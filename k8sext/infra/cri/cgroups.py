@@ -7,6 +7,7 @@ or root). Address-space rlimits are no substitute: Go programs reserve far more 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from k8sext.infra.cri import cleanup
 from k8sext.infra.cri.proto import api_pb2 as api
+from k8sext.infra.refusals import invalid
 
 MOUNT = Path("/sys/fs/cgroup")
 NOT_ENFORCED = "limits are not enforced: no cgroup is delegated to this user (start the cluster as root or in a systemd user session)"
@@ -44,9 +46,17 @@ class Cgroups:
         self.limit(container_id, resources)
 
     def limit(self, container_id: str, resources: api.LinuxContainerResources) -> None:
-        """Set the limits, also of a container that runs; raise OSError when the kernel refuses."""
+        """Set the limits, also of a container that runs. Raises Refusal for what the kernel calls no limit, OSError for other trouble."""
         if not self.enforced:
             return
+        try:
+            self._write(container_id, resources)
+        except OSError as problem:
+            if problem.errno not in (errno.EINVAL, errno.ERANGE):
+                raise
+            raise invalid(f"the kernel takes no such limits of memory or processor: {problem}") from problem
+
+    def _write(self, container_id: str, resources: api.LinuxContainerResources) -> None:
         memory, cpu = (self._parents[controller] / _name(container_id) for controller in ("memory", "cpu"))
         limit, quota, period = resources.memory_limit_in_bytes, resources.cpu_quota, resources.cpu_period or 100_000
         if self._unified:

@@ -97,7 +97,7 @@ class Traces:
         """Return every process, mount, cgroup, folder, address and link that is there and belongs to nobody else."""
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.nodes) in line]
         groups = [group for group in self.groups if group.exists()]
-        alive = [process for process in self.processes if start_time(process[0]) == process[1]]
+        alive = [(pid, started) for pid, started in self.processes if started and start_time(pid) == started]
         here = {*self._files(), *self._addresses(), *self._links()} - self.of_others
         return [*alive, *mounts, *groups, *here]
 
