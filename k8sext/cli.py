@@ -172,17 +172,7 @@ def logs(
     tail: Annotated[int, typer.Option(help="So many last lines; -1 for all.")] = -1,
 ) -> None:
     """Print the log of a component."""
-    where = find(name, data)
-    if (provider := cluster.provider_of(where)) and provider != "embedded":
-        from k8sext.cluster import existing, kind
-
-        command = (kind if provider == "kind" else existing).log_command(where, component, follow, tail)
-    else:
-        known = sorted(log.stem for log in where.logs.glob("*.log"))
-        if component not in known:
-            raise ClusterError(f"There is no component {component!r}: choose one of {', '.join(known)}.")
-        lines = "+1" if tail < 0 else str(tail)
-        command = ["tail", "-n", lines, *(["-F"] if follow else []), str(where.logs / f"{component}.log")]
+    command = cluster.log_command(find(name, data), component, follow, tail)
     sys.stdout.flush()
     os.execvp(command[0], command)
 

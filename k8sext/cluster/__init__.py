@@ -31,6 +31,7 @@ __all__ = [
     "default_provider",
     "down",
     "environment",
+    "log_command",
     "private_api_server",
     "provider_of",
     "remove_node",
@@ -214,6 +215,11 @@ def stop_node(where: Layout, node: str) -> None:
 def start_node(where: Layout, node: str) -> None:
     """The power is back; returns when the node is Ready."""
     _module(where).start_node(where, node)
+
+
+def log_command(where: Layout, component: str, follow: bool = False, tail: int = -1) -> list[str]:
+    """The command that prints a component's log: its last lines, -1 for all, and on as it grows. Raises ClusterError."""
+    return _module(where).log_command(where, component, follow, tail)
 
 
 def _module(where: Layout) -> Any:

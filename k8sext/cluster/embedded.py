@@ -21,9 +21,10 @@ from k8sext.cluster.components import SERVICE_ADDRESS, egress_selector
 from k8sext.cluster.control_plane import all_components
 from k8sext.cluster.desired_nodes import light_count
 from k8sext.cluster.errors import ClusterError, writing
-from k8sext.cluster.paths import Layout, write_json
+from k8sext.cluster.paths import Layout, check_folder, claim, write_json
 from k8sext.cluster.ports import choose
 from k8sext.cluster.programs.progress import Progress
+from k8sext.cluster.report import component, report
 from k8sext.infra import cri
 from k8sext.versions import KUBERNETES
 
@@ -43,7 +44,7 @@ def up(layout: Layout, progress: Progress, port: int | None = None, light_nodes:
     """
     if _is_up(layout, port, light_nodes):
         return False
-    _check_folder(layout)
+    check_folder(layout)
     with writing(layout.data, "The cluster's folder", DATA_SETTING):
         layout.data.parent.mkdir(parents=True, exist_ok=True)
         layout.up_lock.touch()  # a lock that cannot be made, as in /proc, would be waited for
@@ -83,22 +84,9 @@ def _is_up(layout: Layout, port: int | None, light_nodes: int | None) -> bool:
     return True
 
 
-def _check_folder(layout: Layout) -> None:
-    """Refuse a folder that holds something else: `down` will remove what is in a cluster's folder."""
-    if layout.data.is_dir() and any(layout.data.iterdir()) and not layout.marker.exists():
-        raise ClusterError(
-            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
-        )
-    if layout.data.exists() and not layout.data.is_dir():
-        raise ClusterError(f"{layout.data} is no folder: name an empty or a new one with --data.")
-
-
 def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nodes: int | None) -> None:
     """Everything that must stand on the disk before the first program starts."""
-    _check_folder(layout)
-    layout.data.mkdir(mode=0o700, exist_ok=True)
-    layout.data.chmod(0o700)
-    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
+    claim(layout)
     for folder in (layout.pki, layout.logs, layout.nodes, layout.temporary):
         folder.mkdir(mode=0o700, exist_ok=True)
     earlier = layout.read_config()
@@ -224,11 +212,7 @@ def _remove(layout: Layout) -> None:
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """What runs, asked now.
-
-    {name, phase, version, server, pid, data, components: [{name, version, pid, port, memory (bytes), health, restarts}]}; phase is one of
-    down, starting, ready, stopping, failed.
-    """
+    """What runs, asked now, as k8sext.cluster.report gives it."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
@@ -237,17 +221,8 @@ def status(layout: Layout) -> dict[str, Any]:
     running = supervisor.is_running(layout)
     state = layout.read_state() if running else {}
     config = layout.read_config()
-    found: dict[str, Any] = {
-        "name": layout.name,
-        "phase": state.get("phase", "starting") if running else "down",
-        "version": state.get("version"),
-        "server": state.get("server"),
-        "pid": state.get("pid"),
-        "data": str(layout.data),
-        "components": [],
-    }
     if not running:
-        return found
+        return report(layout, "down")
     components = state.get("components", {})
     context = process.tls_context(layout.pki, "admin")
     known = {c.name: c for c in all_components(layout, config)}
@@ -265,23 +240,31 @@ def status(layout: Layout) -> dict[str, Any]:
 
     with ThreadPoolExecutor(1) as pool:  # in a notebook an event loop runs already in this thread
         words = pool.submit(asyncio.run, ask()).result()
+    rows = []
     for (name, entry), word in zip(components.items(), words, strict=True):
         memory = None
         if entry["pid"]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 memory = psutil.Process(entry["pid"]).memory_info().rss
-        found["components"].append(
-            {
-                "name": name,
-                "version": _version(name, config),
-                "pid": entry["pid"],
-                "port": entry["port"],
-                "memory": memory,
-                "health": word,
-                "restarts": entry["restarts"],
-            }
-        )
-    return found
+        known_as = {"pid": entry["pid"], "port": entry["port"], "restarts": entry["restarts"]}
+        rows.append(component(name, _version(name, config), word, memory=memory, **known_as))
+    return report(
+        layout,
+        state.get("phase", "starting"),
+        version=state.get("version"),
+        server=state.get("server"),
+        pid=state.get("pid"),
+        components=rows,
+    )
+
+
+def log_command(layout: Layout, component: str, follow: bool, tail: int) -> list[str]:
+    """The command that prints a component's log. Raises ClusterError."""
+    known = sorted(log.stem for log in layout.logs.glob("*.log"))
+    if component not in known:
+        raise ClusterError(f"There is no component {component!r}: choose one of {', '.join(known)}.")
+    lines = "+1" if tail < 0 else str(tail)
+    return ["tail", "-n", lines, *(["-F"] if follow else []), str(layout.logs / f"{component}.log")]
 
 
 def _version(name: str, config: dict[str, Any]) -> str:

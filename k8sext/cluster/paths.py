@@ -163,6 +163,24 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise
 
 
+def check_folder(layout: Layout) -> None:
+    """Refuse a folder that holds something else: `down` will remove what is in a cluster's folder. Raises ClusterError."""
+    if layout.data.is_dir() and any(layout.data.iterdir()) and not layout.marker.exists():
+        raise ClusterError(
+            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
+        )
+    if layout.data.exists() and not layout.data.is_dir():
+        raise ClusterError(f"{layout.data} is no folder: name an empty or a new one with --data.")
+
+
+def claim(layout: Layout) -> None:
+    """Make the cluster's folder and say whose it is, before anything else stands in it. Raises ClusterError, OSError."""
+    check_folder(layout)
+    layout.data.mkdir(mode=0o700, exist_ok=True)
+    layout.data.chmod(0o700)
+    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
+
+
 def make_private(folder: Path) -> None:
     """Make a folder that only its owner may enter. Raises ClusterError when somebody else made one of that name before."""
     folder.mkdir(mode=0o700, exist_ok=True)

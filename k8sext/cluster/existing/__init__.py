@@ -21,7 +21,7 @@ from k8sext.cluster.existing import account, callback, lock, preflight, removal
 from k8sext.cluster.existing.inventory import HOME
 from k8sext.cluster.existing.reports import status
 from k8sext.cluster.existing.target import Target, choose
-from k8sext.cluster.paths import Layout, write_json
+from k8sext.cluster.paths import Layout, claim, write_json
 from k8sext.cluster.programs.progress import Progress
 
 __all__ = ["add_node", "down", "log_command", "remove_node", "start_node", "status", "stop_node", "up"]
@@ -79,7 +79,7 @@ def _set_up(
     layout: Layout, progress: Progress, context: str | None, kubeconfig: Path | None, consent: Consent | None
 ) -> None:
     beside = programs.beside(progress)
-    _prepare(layout)
+    claim(layout)
     owner, begun = owner_name(layout), False
     try:
         target = choose(beside["kubectl"], context, kubeconfig, layout.kubectl_cache)
@@ -103,17 +103,6 @@ def _set_up(
         if not begun:
             _remove_files(layout)
         raise
-
-
-def _prepare(layout: Layout) -> None:
-    """Make the folder and say whose it is: `down` removes what is in it."""
-    if layout.data.exists() and any(layout.data.iterdir()) and not layout.marker.exists():
-        raise ClusterError(
-            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
-        )
-    layout.data.mkdir(mode=0o700, exist_ok=True)
-    layout.data.chmod(0o700)
-    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
 
 
 def owner_name(layout: Layout) -> str:

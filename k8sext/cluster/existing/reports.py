@@ -9,21 +9,16 @@ from k8sext.cluster.desired_nodes import is_ready
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.existing.target import Target
 from k8sext.cluster.paths import Layout
+from k8sext.cluster.report import component, report
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """As k8sext.cluster.embedded.status: the API server and the nodes, as the notebooks' account sees them."""
+    """As k8sext.cluster.report: the API server and the nodes, as the notebooks' account sees them."""
     found = layout.read_config()
-    made = bool(found.get("made"))
-    return {
-        "name": layout.name,
-        "phase": "ready" if made else "down",
-        "version": found.get("version") if made else None,
-        "server": found.get("server") if made else None,
-        "pid": None,
-        "data": str(layout.data),
-        "components": _components(layout, found) if made else [],
-    }
+    if not found.get("made"):
+        return report(layout, "down")
+    rows = _components(layout, found)
+    return report(layout, "ready", version=found.get("version"), server=found.get("server"), components=rows)
 
 
 def _components(layout: Layout, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -31,21 +26,9 @@ def _components(layout: Layout, found: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         nodes = target.json("nodes")["items"]
     except ClusterError as error:
-        return [_row("kube-apiserver", found["version"], f"not well: {error}")]
-    rows = [_row("kube-apiserver", found["version"], "ok")]
+        return [component("kube-apiserver", found["version"], f"not well: {error}")]
+    rows = [component("kube-apiserver", found["version"], "ok")]
     for node in nodes:
         version = node["status"]["nodeInfo"]["kubeletVersion"]
-        rows.append(_row(node["metadata"]["name"], version, "ok" if is_ready(node) else "not ready"))
+        rows.append(component(node["metadata"]["name"], version, "ok" if is_ready(node) else "not ready"))
     return rows
-
-
-def _row(name: str, version: str, health: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": version,
-        "pid": None,
-        "port": None,
-        "memory": None,
-        "health": health,
-        "restarts": 0,
-    }

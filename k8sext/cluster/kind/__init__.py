@@ -20,7 +20,7 @@ from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.kind import config, extra_nodes, images, program, reports
 from k8sext.cluster.kind.docker import bridge_address, check, containers, docker, explain
 from k8sext.cluster.kind.kubeconfig import renamed
-from k8sext.cluster.paths import Layout, write_json
+from k8sext.cluster.paths import Layout, check_folder, claim, write_json
 from k8sext.cluster.ports import choose
 from k8sext.cluster.programs.progress import Progress
 from k8sext.versions import KUBERNETES
@@ -81,10 +81,7 @@ def _revive(layout: Layout, port: int | None, progress: Progress) -> bool:
 
 def _refuse_strangers(layout: Layout) -> None:
     """Remove what a broken-off start of our own left; refuse a kind cluster of this name that somebody else made."""
-    if layout.data.exists() and any(layout.data.iterdir()) and not layout.marker.exists():
-        raise ClusterError(
-            f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
-        )
+    check_folder(layout)
     if not (here := containers(layout.name)):
         return
     if layout.marker.exists():
@@ -98,9 +95,7 @@ def _refuse_strangers(layout: Layout) -> None:
 
 def _prepare(layout: Layout, found: dict[str, Path], ports: dict[str, int]) -> None:
     """Say whose folder this is before anything is made, so that `down` can remove what a broken-off start leaves."""
-    layout.data.mkdir(mode=0o700, exist_ok=True)
-    layout.data.chmod(0o700)
-    layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
+    claim(layout)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
     _write_down(layout, found, ports, version=KUBERNETES, made=False)
 

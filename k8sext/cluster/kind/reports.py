@@ -14,6 +14,7 @@ from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.kind import config
 from k8sext.cluster.kind.docker import containers, docker
 from k8sext.cluster.paths import Layout
+from k8sext.cluster.report import component, report
 
 NODE = "k8sext.node"
 """The label of a container that joined later, with the node's name."""
@@ -22,22 +23,14 @@ BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """As k8sext.cluster.embedded.status: the programs of the control plane, then the nodes with the memory of all they run."""
+    """As k8sext.cluster.report: the programs of the control plane, then the nodes with the memory of all they run."""
     found = layout.read_config()
     here = containers(layout.name) if found else {}
     running = any(entry["State"]["Running"] for entry in here.values())
-    answer: dict[str, Any] = {
-        "name": layout.name,
-        "phase": "ready" if running else "down",
-        "version": found.get("version") if running else None,
-        "server": found.get("server") if running else None,
-        "pid": None,
-        "data": str(layout.data),
-        "components": [],
-    }
-    if running:
-        answer["components"] = [*_programs(layout, found), *_nodes(layout, here)]
-    return answer
+    if not running:
+        return report(layout, "down")
+    rows = [*_programs(layout, found), *_nodes(layout, here)]
+    return report(layout, "ready", version=found.get("version"), server=found.get("server"), components=rows)
 
 
 def _programs(layout: Layout, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,7 +38,9 @@ def _programs(layout: Layout, found: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         pods = _listed(layout, "pods", "--namespace=kube-system", "--selector=tier=control-plane")
     except ClusterError as error:
-        return [_row("kube-apiserver", found["version"], f"not well: {error}", port=found["ports"]["kube-apiserver"])]
+        return [
+            component("kube-apiserver", found["version"], f"not well: {error}", port=found["ports"]["kube-apiserver"])
+        ]
     rows = []
     for pod in sorted(pods, key=lambda pod: pod["metadata"]["labels"]["component"]):
         name = pod["metadata"]["labels"]["component"]
@@ -53,7 +48,7 @@ def _programs(layout: Layout, found: dict[str, Any]) -> list[dict[str, Any]]:
         port = found["ports"]["kube-apiserver"] if name == "kube-apiserver" else None
         restarts = sum(entry["restartCount"] for entry in pod["status"].get("containerStatuses", []))
         health = "ok" if is_ready(pod) else "not ready"
-        rows.append(_row(name, container["image"].rpartition(":")[2], health, port=port, restarts=restarts))
+        rows.append(component(name, container["image"].rpartition(":")[2], health, port=port, restarts=restarts))
     return rows
 
 
@@ -72,7 +67,7 @@ def _nodes(layout: Layout, here: dict[str, dict[str, Any]]) -> list[dict[str, An
         version = node.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "unknown")
         restarts = here.get(container, {}).get("RestartCount", 0)
         rows.append(
-            _row(name, version, health, pid=state["Pid"] or None, memory=memory.get(container), restarts=restarts)
+            component(name, version, health, pid=state["Pid"] or None, memory=memory.get(container), restarts=restarts)
         )
     return rows
 
@@ -81,27 +76,6 @@ def node_names(layout: Layout) -> list[str]:
     """The names of all nodes that have a container, or should: those of kind, then those that joined later."""
     joined = [entry["Config"]["Labels"].get(NODE) for entry in containers(layout.name).values()]
     return [*(entry["name"] for entry in nodes.defaults()), *filter(None, joined)]
-
-
-def _row(
-    name: str,
-    version: str,
-    health: str,
-    *,
-    pid: int | None = None,
-    port: int | None = None,
-    memory: int | None = None,
-    restarts: int = 0,
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": version,
-        "pid": pid,
-        "port": port,
-        "memory": memory,
-        "health": health,
-        "restarts": restarts,
-    }
 
 
 def _memory(here: dict[str, dict[str, Any]]) -> dict[str, int]:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,14 +185,21 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def shared_server() -> Iterator[Server]:
-    """One server for all tests that leave it alone."""
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server in a folder of its own; both are gone afterwards."""
     path = Path(tempfile.mkdtemp(prefix="cri"))
     server = Server(path)
     yield server
     server.end()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    """One server for all tests that leave it alone."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

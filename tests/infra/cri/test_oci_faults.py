@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +21,7 @@ from k8sext.infra.cri.images import BUILT_IN
 from k8sext.infra.cri.oci import possible
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.processes import children
-from tests.infra.cri.conftest import Server
+from tests.infra.cri.conftest import Server, serving
 from tests.infra.cri.test_oci import Pods
 
 DEADLY = """
@@ -122,11 +120,8 @@ async def connected(server: Server) -> AsyncIterator[Pods]:
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Server]:
     """One server for all nonsense."""
-    folder = Path(tempfile.mkdtemp(prefix="cri"))
-    server = Server(folder)
-    yield server
-    server.end()
-    shutil.rmtree(folder, ignore_errors=True)
+    with serving() as server:
+        yield server
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
