@@ -11,10 +11,15 @@ from pathlib import Path
 
 from k8sext import cluster, course
 from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.paths import state_folder
 from k8sext.cluster.programs.progress import for_terminal
 
+SETTINGS = Path(__file__).parent / "jupyter"
+"""A folder of Jupyter's configuration, with JupyterLab's settings for the workbook (labconfig/), and beside it the first layout."""
+FIRST_LAYOUT = SETTINGS / "workbook.jupyterlab-workspace"
 
-def serve(folder: Path | None, name: str | None, data: Path | None, port: int | None, browser: bool | None) -> int:
+
+def serve(folder: Path | None, name: str | None, data: str | None, port: int | None, browser: bool | None) -> int:
     """Serve until Ctrl-C, SIGTERM or the terminal's end; returns JupyterLab's exit code. Raises ClusterError."""
     notebooks = _notebooks(folder)
     if importlib.util.find_spec("jupyterlab") is None:
@@ -28,6 +33,9 @@ def serve(folder: Path | None, name: str | None, data: Path | None, port: int | 
             **cluster.environment(found),
             "K8SEXT_CLUSTER": found.name,
             "K8SEXT_DATA": str(found.layout.data),
+            "JUPYTER_CONFIG_PATH": os.pathsep.join(
+                filter(None, [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH")])
+            ),
         }
         print(
             "JupyterLab starts; Ctrl-C ends it"
@@ -73,6 +81,22 @@ def _has_notebooks(folder: Path) -> bool:
     return next(folder.glob("*.ipynb"), None) is not None
 
 
+def _workspaces(notebooks: Path) -> Path:
+    """The folder where JupyterLab keeps its layout; the first one has the first notebook open, its table of contents to the left."""
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    folder = state_folder() / "jupyterlab"
+    try:
+        if not folder.exists() and (notebooks / course.FIRST_NOTEBOOK).exists():
+            layout = FIRST_LAYOUT.read_text().replace("notebooks/", f"{notebooks.name}/")
+            WorkspacesManager(str(folder)).save("default", layout)
+    except OSError as error:
+        raise ClusterError(
+            f"{folder} cannot be written: {error.strerror}. Name another place with K8SEXT_STATE."
+        ) from error
+    return folder
+
+
 def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[str]:
     """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened too."""
     first = course.FIRST_NOTEBOOK if (notebooks / course.FIRST_NOTEBOOK).exists() else ""
@@ -83,8 +107,7 @@ def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[st
         f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}",
         # Ctrl-C ends it at once, without a question that a learner may not see.
         "--ServerApp.answer_yes=True",
-        # No question about news and updates stands before the first notebook.
-        "--LabApp.news_url=None",
+        f"--LabApp.workspaces_dir={_workspaces(notebooks)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if port:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,11 @@ def available_memory() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The examples of hypothesis are the same in every run, and new ones with --long: a landing must not hang on luck."""
+    """The examples of hypothesis are the same in every run, and new ones with --long: a landing must not hang on luck.
+
+    SIGTERM is taken as Ctrl-C, so that clusters and folders of fixtures go, too.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.register_profile("same", derandomize=True)
     if not config.getoption("--long"):
         settings.load_profile("same")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +32,7 @@ class Kubectl:
             done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
         except FileNotFoundError:
             raise UserError("There is no kubectl on PATH: install it, or add its folder to PATH.") from None
-        if done.returncode:
-            raise UserError(sentence(done.stderr))
+        check(done.returncode, done.stderr)
         return done.stdout
 
     def json(self, *arguments: str) -> Json:
@@ -60,6 +60,14 @@ KNOWN = (
     (r"((?:dial tcp|Unable to connect to the server|net/http|context deadline exceeded).*)", UNREACHABLE),
     (r"(Unauthorized|must be logged in|certificate has expired.*|getting credentials.*)", EXPIRED),
 )
+
+
+def check(code: int, stderr: str) -> None:
+    """Raise UserError with what kubectl said, if it failed; KeyboardInterrupt if Ctrl-C, which goes to kubectl as well, ended it first."""
+    if code == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if code:
+        raise UserError(sentence(stderr))
 
 
 def sentence(stderr: str) -> str:

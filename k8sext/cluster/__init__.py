@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from k8sext.cluster import kubectl
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, layout, read_json
 from k8sext.cluster.private import PrivateApiServer, private_api_server
@@ -72,16 +72,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """What kubectl prints. Raises ClusterError with kubectl's own message when it fails."""
-        done = subprocess.run(
-            ["kubectl", *arguments],
-            input=input,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment(self)},
-        )
-        if done.returncode != 0:
-            raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        return kubectl.run("kubectl", *arguments, environment=environment(self), input=input)
 
     def status(self) -> dict[str, Any]:
         """What runs in it, asked now; see k8sext.cluster.embedded.status."""

@@ -32,3 +32,9 @@ def is_ready(node_object: Mapping[str, Any]) -> bool:
     """Whether a Node object says Ready."""
     conditions = node_object.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def takes_pods(node_object: Mapping[str, Any]) -> bool:
+    """Whether a Node is Ready, and the control plane has taken the taints off that it puts on nodes which are not."""
+    taints = {taint["key"] for taint in node_object.get("spec", {}).get("taints", [])}
+    return is_ready(node_object) and not taints & {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}

@@ -30,6 +30,8 @@ from k8sext.versions import KUBERNETES
 
 PORTS = ("kube-apiserver", "etcd", "etcd-peer", "kube-controller-manager", "kube-scheduler")
 STOP_LIMIT = 20.0
+SPACE_NEEDED = 96 * 2**20
+"""Bytes: etcd takes 64 MB at its start, before the first object."""
 DATA_SETTING = "name another folder with --data, or another place for all clusters with K8SEXT_STATE"
 
 add_node, remove_node, stop_node, start_node = nodes.add, nodes.remove, nodes.stop, nodes.start
@@ -87,6 +89,7 @@ def _is_up(layout: Layout, port: int | None, light_nodes: int | None) -> bool:
 def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nodes: int | None) -> None:
     """Everything that must stand on the disk before the first program starts."""
     claim(layout)
+    _need_space(layout)
     for folder in (layout.pki, layout.logs, layout.nodes, layout.temporary):
         folder.mkdir(mode=0o700, exist_ok=True)
     earlier = layout.read_config()
@@ -107,6 +110,16 @@ def _prepare(layout: Layout, found: dict[str, Path], port: int | None, light_nod
             "programs": {name: str(path) for name, path in found.items()},
         },
     )
+
+
+def _need_space(layout: Layout) -> None:
+    """A new cluster's store takes its place on the disk at once. Raises ClusterError."""
+    free = shutil.disk_usage(layout.data).free
+    if free < SPACE_NEEDED and not layout.etcd.exists():
+        raise ClusterError(
+            f"The disk that holds {layout.data} is full: it has {free >> 20} MB left, and a cluster needs {SPACE_NEEDED >> 20} MB. Make "
+            f"room there, or {DATA_SETTING}."
+        )
 
 
 def _kubeconfig(layout: Layout, server: str, ca: Any) -> None:

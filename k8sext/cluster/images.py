@@ -12,7 +12,7 @@ from k8sext.cluster.paths import layout
 
 app = typer.Typer(help="Images for pods of RuntimeClass oci.", no_args_is_help=True)
 Cluster = Annotated[str | None, typer.Option("--cluster", help="The cluster [default: $K8SEXT_CLUSTER or k8sext].")]
-Data = Annotated[Path | None, typer.Option("--data", help="The folder of its files, if it has one of its own.")]
+Data = Annotated[str | None, typer.Option("--data", help="The folder of its files, if it has one of its own.")]
 
 
 @app.command()
@@ -43,7 +43,7 @@ def list_images(cluster: Cluster = None, data: Data = None) -> None:
         print(f"{', '.join(image.names):60} {image.size / 1e6:8.1f} MB")
 
 
-def _folder(name: str | None, data: Path | None) -> Path:
+def _folder(name: str | None, data: str | None) -> Path:
     where = layout(name, data)
     if not where.config.exists():
         raise ClusterError(f"There is no cluster {where.name}: start it with `k8sext up`.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, layout
 
 Name = Annotated[str | None, typer.Option("--name", help="The cluster's name (default: $K8SEXT_CLUSTER or k8sext).")]
-Data = Annotated[Path | None, typer.Option("--data", help="A folder for its files (default: in the XDG state folder).")]
+Data = Annotated[str | None, typer.Option("--data", help="A folder for its files (default: in the XDG state folder).")]
 app = typer.Typer(help="Nodes: add, stop, start, remove.", no_args_is_help=True)
 NodeName = Annotated[str, typer.Argument(help="As `kubectl get nodes` names it.")]
 
@@ -53,7 +52,7 @@ def node_rm(node: NodeName, name: Name = None, data: Data = None) -> None:
     print(f"Node {node} is gone.")
 
 
-def find(name: str | None, data: Path | None) -> Layout:
+def find(name: str | None, data: str | None) -> Layout:
     """The files of a cluster that is up, or was. Raises ClusterError where there is none."""
     where = layout(name, data)
     if not where.read_config():

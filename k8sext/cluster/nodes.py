@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k8sext.cluster import supervisor
-from k8sext.cluster.desired_nodes import CONTROL_PLANE, is_ready
+from k8sext.cluster.desired_nodes import CONTROL_PLANE, takes_pods
 from k8sext.cluster.errors import ClusterError, writing
+from k8sext.cluster.kubectl import kubectl
 from k8sext.cluster.paths import Layout, read_json, write_json
 from k8sext.kube import certificates as x509
 
@@ -151,7 +150,7 @@ def add(
         _credentials(layout, entry, layout.read_config()["server"])
         desired["nodes"].append(entry)
     try:
-        _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
+        _wait(layout, name, "to be Ready", lambda found: found is not None and takes_pods(found))
     except BaseException:
         remove(layout, name)  # a node that cannot join must not hold up the next start of the cluster
         raise
@@ -165,7 +164,7 @@ def stop(layout: Layout, name: str) -> None:
 def start(layout: Layout, name: str) -> None:
     """The power is back; returns when the node is Ready."""
     _set_state(layout, name, "running")
-    _wait(layout, name, "to be Ready", lambda found: found is not None and is_ready(found))
+    _wait(layout, name, "to be Ready", lambda found: found is not None and takes_pods(found))
 
 
 def remove(layout: Layout, name: str) -> None:
@@ -177,7 +176,7 @@ def remove(layout: Layout, name: str) -> None:
             )
         desired["nodes"] = [entry for entry in desired["nodes"] if entry["name"] != name]
     _wait_for_folder(layout, name)
-    _kubectl(layout, "delete", "node", name, "--ignore-not-found")
+    kubectl(layout, "delete", "node", name, "--ignore-not-found")
     shutil.rmtree(layout.nodes / name, ignore_errors=True)
 
 
@@ -242,15 +241,6 @@ def _taint(text: str) -> dict[str, str]:
     return {"key": match[1], **({"value": match[2]} if match[2] else {}), "effect": match[3]}
 
 
-def _kubectl(layout: Layout, *arguments: str) -> str:
-    program = layout.read_config()["programs"]["kubectl"]
-    environment = {**os.environ, "KUBECONFIG": str(layout.kubeconfig), "KUBECACHEDIR": str(layout.kubectl_cache)}
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
-    return done.stdout
-
-
 def _wait(layout: Layout, name: str, what: str, good: Any) -> None:
     deadline = time.monotonic() + WAIT_LIMIT
     while not good(_node_object(layout, name)):
@@ -260,7 +250,7 @@ def _wait(layout: Layout, name: str, what: str, good: Any) -> None:
 
 
 def _node_object(layout: Layout, name: str) -> dict[str, Any] | None:
-    text = _kubectl(layout, "get", "node", name, "--ignore-not-found", "-o", "json")
+    text = kubectl(layout, "get", "node", name, "--ignore-not-found", "-o", "json")
     return json.loads(text) if text.strip() else None
 
 

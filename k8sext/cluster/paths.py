@@ -131,6 +131,8 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
         raise ClusterError(
             f"{name!r} cannot be a cluster's name: use up to 40 small letters, digits and dashes, as in --name class-2."
         )
+    if data is not None and not os.fspath(data):
+        raise ClusterError("'' cannot be a cluster's folder: name one, as in --data ~/class, or leave --data out.")
     # `k8sext lab` names its cluster's folder to its notebooks; a command in one that names another cluster means that other one.
     inherited = os.environ.get("K8SEXT_DATA") if name == (os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME) else None
     folder = Path(data or inherited or state_folder() / "clusters" / name)

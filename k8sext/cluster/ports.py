@@ -31,8 +31,9 @@ def choose(
 ) -> dict[str, int]:
     """A port for each name: the demanded one, else the wanted one (of the last start) if free, else a free one of ours.
 
-    Raises ClusterError when a demanded port is taken or is no port.
+    Raises ClusterError when a demanded port is taken or is no port, and where this machine cannot talk to itself.
     """
+    _check_loopback()
     demanded = demanded or {}
     chosen: dict[str, int] = {}
     with contextlib.ExitStack() as held:
@@ -46,6 +47,20 @@ def choose(
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             chosen[name] = _bind(probe, wanted.get(name))
     return chosen
+
+
+def _check_loopback() -> None:
+    """In a fresh network namespace one can listen on 127.0.0.1, but nobody gets there as long as `lo` is down."""
+    with contextlib.closing(socket.socket()) as server:
+        try:
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            socket.create_connection(server.getsockname(), timeout=5).close()
+        except OSError as error:
+            raise ClusterError(
+                f"No program of this machine can reach another one at 127.0.0.1 ({error.strerror or error}): switch the loopback network "
+                "on with `ip link set lo up`, as root of this machine or network namespace."
+            ) from error
 
 
 def _bind(probe: socket.socket, wanted: int | None) -> int:

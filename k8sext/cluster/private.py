@@ -6,6 +6,7 @@ Nobody's shared cluster is ever restarted for a lesson: this one is up in about 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from k8sext.cluster import components, process
 from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.kubectl import run
 from k8sext.cluster.ports import choose
 
 START_LIMIT = 60.0
@@ -42,11 +44,8 @@ class PrivateApiServer:
 
     def kubectl(self, *arguments: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
         """What kubectl prints here. Raises ClusterError with kubectl's own message when it fails."""
-        command = [str(self.programs["kubectl"]), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=input, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        environment = {"KUBECONFIG": str(kubeconfig or self.kubeconfig)}
+        return run(self.programs["kubectl"], *arguments, environment=environment, input=input)
 
     def log(self) -> str:
         """The API server's log so far."""
@@ -69,9 +68,11 @@ def private_api_server(
     if isinstance(flags, str):
         raise ClusterError(f"flags is a list of flags, not one text: write [{flags!r}].")
     found = programs.find(("etcd", "kube-apiserver", "kubectl"), for_terminal())
-    folder = Path(tempfile.mkdtemp(prefix="k8sext-private-"))
-    running: list[subprocess.Popen[bytes]] = []
-    try:
+    with contextlib.ExitStack() as end:
+        atexit.register(end.close)  # a notebook's kernel may end in the middle of the block
+        end.callback(atexit.unregister, end.close)
+        folder = Path(tempfile.mkdtemp(prefix="k8sext-private-"))
+        end.callback(shutil.rmtree, folder, ignore_errors=True)
         ports = choose(("kube-apiserver", "etcd", "etcd-peer"), {})
         server = f"https://127.0.0.1:{ports['kube-apiserver']}"
         kubeconfig = _certificates(folder, server)
@@ -94,14 +95,9 @@ def private_api_server(
         ):
             log = folder / f"{component.name}.log"
             child = process.start(component, log)
-            running.append(child)
+            end.callback(process.kill_group, child)  # nothing of it is kept, so nothing needs to end in good order
             _wait(component, child, pki, log)
         yield PrivateApiServer(folder, server, kubeconfig, found)
-    finally:
-        for child in reversed(running):
-            # Nothing of it is kept, so nothing needs to end in good order.
-            process.kill_group(child)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _certificates(folder: Path, server: str) -> Path:
@@ -134,7 +130,10 @@ def _wait(component: components.Component, child: subprocess.Popen[bytes], pki: 
         deadline = time.monotonic() + START_LIMIT
         while (answer := await process.get(component.port or 0, component.health_path, context))[0] != 200:
             if child.poll() is not None:
-                raise ClusterError(f"{component.name} ended with code {child.returncode}:\n{process.last_words(log)}")
+                raise ClusterError(
+                    process.full_disk(component.name, log, log.parent)
+                    or f"{component.name} ended with code {child.returncode}:\n{process.last_words(log)}"
+                )
             if time.monotonic() > deadline:
                 raise ClusterError(f"{component.name} was not ready within {START_LIMIT:.0f} s: {answer[1][:200]}")
             await asyncio.sleep(0.03)

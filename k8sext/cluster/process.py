@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -15,6 +16,10 @@ from k8sext.cluster.components import Component
 from k8sext.cluster.errors import ClusterError
 
 PR_SET_PDEATHSIG = 1
+ETCD_PIECE = 64 * 2**20
+"""Bytes by which etcd's log of writes grows: with less free it ends."""
+LOG_LIMIT = 16 * 2**20
+"""Bytes of a log before it begins anew."""
 _libc = ctypes.CDLL(None)
 
 
@@ -101,6 +106,29 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def trim(log: Path) -> None:
+    """Let a log that has grown too long begin anew; what it held stands in FILE.1, until the next time.
+
+    It is copied, not renamed, since the program goes on writing to the end of the file that it has open.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_LIMIT:
+            with contextlib.suppress(OSError):  # on a full disk rather lose it
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
+
+
+def full_disk(name: str, log: Path, folder: Path) -> str:
+    """The sentence about a program that ended because the disk with its data is full; "" for any other end."""
+    free = shutil.disk_usage(folder).free
+    if free < ETCD_PIECE and "no space left on device" in last_words(log, 1000).lower():
+        return (
+            f"The disk that holds {folder} is full: it has {free >> 20} MB left, and {name} ended for want of more. Make room there, or "
+            "name another place (--data or K8SEXT_STATE for a cluster, TMPDIR for a private API server)."
+        )
+    return ""
 
 
 def last_words(log: Path, lines: int = 3) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from k8sext.cluster import process, relay
 from k8sext.cluster.components import Component
 from k8sext.cluster.control_plane import all_components, stages
-from k8sext.cluster.desired_nodes import is_ready, role_label, wanted
+from k8sext.cluster.desired_nodes import role_label, takes_pods, wanted
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, make_private, read_json, write_json
 from k8sext.cluster.ports import reserve_loopback_block
@@ -129,13 +129,15 @@ class Supervisor:
             entry.update(pid=child.pid, since=time.time())
             self.save()
             while child.poll() is None:
+                process.trim(log)
                 await asyncio.sleep(POLL if self.state["phase"] == "starting" else 4 * POLL)
             process.kill_group(child)
             entry.update(pid=None, restarts=entry["restarts"] + 1, last_exit=child.returncode)
             self.save()
             if self.state["phase"] == "starting":
                 raise ClusterError(
-                    f"{component.name} ended with code {child.returncode} while the cluster started. "
+                    process.full_disk(component.name, log, self.layout.data)
+                    or f"{component.name} ended with code {child.returncode} while the cluster started. "
                     f"Its log {log} ends with:\n{process.last_words(log)}\n"
                     "If the cluster's data is damaged, remove it with `k8sext down` and start anew."
                 )
@@ -160,7 +162,7 @@ class Supervisor:
     async def node_ready(self, name: str) -> None:
         """Wait until a node is Ready, and give it its role label, which a kubelet may not give itself (NodeRestriction)."""
         with self.waiting_for(f"node {name}"):
-            while not is_ready(await self.find(f"/api/v1/nodes/{name}")):
+            while not takes_pods(await self.find(f"/api/v1/nodes/{name}")):
                 await asyncio.sleep(POLL)
             if role := role_label(self.layout, name):
                 port, context = self.config["ports"]["kube-apiserver"], process.tls_context(self.layout.pki, "admin")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from k8sext.notebook import palette
 from k8sext.notebook.picture import Picture
 from k8sext.notebook.view.model import ZONE, marks, why, zone_of
 from k8sext.scheduling import Explanation, explain
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Json = dict[str, Any]
-FREE, TAKEN, TAINTED, LINE = "#ffffff", "#cfe3f5", "#f2e6d0", "#4a5560"
+FREE, TAKEN, TAINTED = palette.PAPER, palette.BLUE.fill, palette.SAND.fill
+LINE = palette.QUIET
 CELL = 'style="text-align:left;padding:1px 12px 1px 0"'
 NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.55, 0.34
 

@@ -18,6 +18,7 @@ import ipywidgets
 from k8sext.admission.audit import AuditLog
 from k8sext.admission.journey import STAGES, Journey, Stage, trace
 from k8sext.admission.server import Call
+from k8sext.notebook.palette import BLUE, GREY, INK, LINE, ORANGE, PAPER
 from k8sext.notebook.picture import Picture
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 # Every state has a sign and a kind of border of its own: colour alone says nothing.
 LOOKS = {
-    "passed": ("✓", "#cfe3f5", "#1f4e79", "solid"),
-    "stopped": ("✗", "#f7d9c9", "#9c3a00", "solid"),
-    "not reached": ("·", "#f4f4f4", "#5c5c5c", "dotted"),
-    "not needed": ("–", "#ffffff", "#6b6b6b", "dashed"),
+    "passed": ("✓", *BLUE, "solid"),
+    "stopped": ("✗", *ORANGE, "solid"),
+    "not reached": ("·", *GREY, "dotted"),
+    "not needed": ("–", PAPER, GREY.edge, "dashed"),
 }
 STEP = 0.25
 BOX = 1.7
@@ -42,7 +43,7 @@ def journey_picture(journey: Journey) -> Picture:
     told = [_told(stage) for stage in journey.stages]
     lines = max(text.count("\n") + 1 for text in told)
     bottom = 1.75 - 0.18 * lines
-    figure = Figure(figsize=(9.2, (3.3 - bottom) * 0.9), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9.2, (3.3 - bottom) * 0.9), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(-0.05, len(STAGES) * 2.0 - 0.1), ylim=(bottom, 3.1))
     axes.set_axis_off()
@@ -77,13 +78,13 @@ def _draw(axes: Axes, left: float, stage: Stage, told: str) -> None:
     )
     axes.add_patch(box)
     middle = left + BOX / 2
-    axes.text(middle, 2.65, f"{sign} {stage.name}", ha="center", va="center", fontsize=9.5, color="#222222")
+    axes.text(middle, 2.65, f"{sign} {stage.name}", ha="center", va="center", fontsize=9.5, color=INK)
     if stage.name != STAGES[-1]:
-        style = {"arrowstyle": "-|>", "color": "#44546a"}
+        style = {"arrowstyle": "-|>", "color": LINE}
         axes.annotate("", xy=(left + 2.0, 2.65), xytext=(left + BOX, 2.65), arrowprops=style)
     took = _took(stage) or stage.state
     axes.text(middle, 2.2, took, ha="center", va="top", fontsize=9, fontweight="bold", color=edge)
-    axes.text(left, 1.9, told, ha="left", va="top", fontsize=8, color="#222222", linespacing=1.15)
+    axes.text(left, 1.9, told, ha="left", va="top", fontsize=8, color=INK, linespacing=1.15)
 
 
 def _took(stage: Stage) -> str:

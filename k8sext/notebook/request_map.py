@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from k8sext.notebook.palette import BLUE, LINE, PAPER
 from k8sext.notebook.picture import Picture
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 FAMILIES = ("Clients", "API types", "Controllers", "Access control", "Scheduling", "Infrastructure")
 
-STATION_FILL, STATION_EDGE = "#eef2f7", "#44546a"
-BADGE_FILL = "#1f4e79"
+STATION_FILL, STATION_EDGE = "#eef2f7", LINE
+BADGE_FILL = BLUE.edge
 SERVER_FILL = "#f9f6ee"
 
 
@@ -48,7 +49,7 @@ def request_map() -> Picture:
     """Draw the map. Returns a picture with alt text and a text twin."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.4, 4.1), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(10.4, 4.1), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(-0.3, 17.5), ylim=(-1.0, 5.5))
     axes.set_axis_off()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import kopf
 
@@ -17,9 +17,6 @@ from k8sext.kube.request import ApiError, Unreachable
 from k8sext.operators.pods import MANAGED_BY, owner_uid, slim
 from k8sext.operators.reconcile import reconcile
 from k8sext.resources import GROUP, NAMES, VERSION
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
 
 Index = kopf.Index[str, Any]
 REPORTS = (GROUP, VERSION, NAMES.plural)
@@ -34,11 +31,14 @@ async def connect(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) ->
         memo.client = await (from_kubeconfig(kubeconfig) if kubeconfig else in_cluster())
     except ConnectError as error:
         raise kopf.PermanentError(str(error)) from error
+    memo.later = {}
 
 
 @kopf.on.cleanup()
 async def disconnect(memo: kopf.Memo, **_: Any) -> None:
-    """Close the client."""
+    """Forget what is left to do, and close the client."""
+    for look in memo.later.values():
+        look.cancel()
     await memo.client.close()
 
 
@@ -58,32 +58,37 @@ def reports(uid: str, body: kopf.Body, **_: Any) -> dict[str, Any]:
 async def follow_report(type: str | None, uid: str, memo: kopf.Memo, reports: Index, pods: Index, **_: Any) -> None:
     """A report was seen, new or changed."""
     if type != "DELETED":
-        await _settle(memo.client, uid, reports, pods)
+        await _settle(memo, uid, reports, pods)
 
 
 @kopf.on.event("v1", "pods", labels=MANAGED_BY)
 async def follow_pod(body: kopf.Body, memo: kopf.Memo, reports: Index, pods: Index, **_: Any) -> None:
     """A pod of ours was seen, changed or gone: look at its report."""
     for uid in owner_uid(_plain(body)):
-        await _settle(memo.client, uid, reports, pods)
+        await _settle(memo, uid, reports, pods)
 
 
-async def _settle(client: ApiClient, uid: str, reports: Index, pods: Index) -> None:
-    """Reconcile until there is nothing left to wait for. kopf keeps apart what concerns different objects."""
-    delay = 0.02
-    while found := list(reports.get(uid, [])):
-        report = found[-1]
-        if "deletionTimestamp" in report["metadata"]:
-            return
-        try:
-            decision = await reconcile(client, report, list(pods.get(uid, [])))
-        except (ApiError, Unreachable):
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 30)
-            continue
-        if decision.look_again_in is None:
-            return
-        await asyncio.sleep(decision.look_again_in)
+async def _settle(memo: kopf.Memo, uid: str, reports: Index, pods: Index, failures: int = 0) -> None:
+    """Reconcile once, and look again later where that is needed. To wait in here would be to wait for nothing: kopf tells us of no newer
+    version of an object before the handler of the last one returned."""
+    later = memo.later.pop(uid, None)
+    if later and later is not asyncio.current_task():
+        later.cancel()
+    found = list(reports.get(uid, []))
+    if not found or "deletionTimestamp" in found[-1]["metadata"]:
+        return
+    try:
+        decision = await reconcile(memo.client, found[-1], list(pods.get(uid, [])))
+        delay, failures = decision.look_again_in, 0
+    except (ApiError, Unreachable):
+        delay, failures = 0.02 * 2 ** min(failures, 10), failures + 1
+    if delay is not None:
+        memo.later[uid] = asyncio.create_task(_look_again(delay, memo, uid, reports, pods, failures))
+
+
+async def _look_again(delay: float, memo: kopf.Memo, uid: str, reports: Index, pods: Index, failures: int) -> None:
+    await asyncio.sleep(delay)
+    await _settle(memo, uid, reports, pods, failures)
 
 
 def _plain(body: kopf.Body) -> dict[str, Any]:

@@ -15,11 +15,15 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]-*.
 ALWAYS = ("00-start-here", "01-extension-points")
 
 
-def test_the_lab_opens_on_the_first_notebook(lab: Lab, page: Page) -> None:
+def test_the_lab_opens_on_the_first_notebook_with_its_contents_beside_it_and_asks_nothing(lab: Lab, page: Page) -> None:
     page.set_default_timeout(90_000)
     page.goto(lab.first)
     expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")).to_be_visible()
     expect(page.get_by_role("tab", name="00-start-here.ipynb").first).to_be_visible()
+    expect(page.locator(".jp-TableOfContents").get_by_text("A controller at work")).to_be_visible()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    expect(page.get_by_text("get notified about official Jupyter news")).to_have_count(0)
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
     end_kernels(lab, page)
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from k8sext.clients import kubectl as kubectl_module
-from k8sext.clients.kubectl import sentence
+from k8sext.clients.kubectl import UserError, check, sentence
 from tests.clients.conftest import Run
 
 PLUGINS = ("ctx-auto", "uptime", "exec-as")
@@ -105,3 +105,11 @@ def test_the_krew_template_names_the_executable(name: str):
     assert manifest["metadata"]["name"] == name
     assert manifest["spec"]["platforms"][0]["bin"] == f"kubectl-{name.replace('-', '_')}"
     assert len(manifest["spec"]["shortDescription"]) <= 50
+
+
+def test_a_kubectl_that_ctrl_c_ended_first_is_an_interrupt_and_no_failure():
+    check(0, "")
+    with pytest.raises(KeyboardInterrupt):
+        check(-2, "")
+    with pytest.raises(UserError, match="no such thing"):
+        check(1, "error: no such thing")

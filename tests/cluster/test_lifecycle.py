@@ -130,7 +130,7 @@ def test_two_calls_at_once_start_one_cluster(data: Path) -> None:
 def test_ctrl_c_during_the_start_leaves_nothing(data: Path, eventually) -> None:
     command = [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)]
     call = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.info["cmdline"][0]])
+    eventually(lambda: [p for p in processes_of(data) if "etcd" in p.info["cmdline"][0]])
     call.send_signal(signal.SIGINT)
     assert "Traceback" not in call.communicate()[1]
     assert call.returncode == 130
@@ -196,6 +196,8 @@ def test_down_leaves_foreign_files_in_a_folder_of_the_learners_own(data: Path) -
     [
         (["up", "--name", "Über Cluster"], "cannot be a cluster's name"),
         (["down", "--name", ""], "cannot be a cluster's name"),
+        (["up", "--data", ""], "'' cannot be a cluster's folder"),
+        (["down", "--data", ""], "'' cannot be a cluster's folder"),
         (["up", "--data", "/proc/k8sext"], "/proc/k8sext cannot be written"),
         (["up", "--data", "~nobody-of-this-name"], "names a user who is not here"),
         (["up", "--data", "caf\udce9"], "characters that are no UTF-8"),
@@ -270,7 +272,7 @@ def test_sigterm_during_the_start_leaves_nothing(data: Path, eventually) -> None
     call = subprocess.Popen(
         [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)], stderr=subprocess.PIPE
     )
-    eventually(lambda: [p for p in processes_of(data) if "kube-apiserver" in p.info["cmdline"][0]])
+    eventually(lambda: [p for p in processes_of(data) if "etcd" in p.info["cmdline"][0]])
     call.terminate()
     call.communicate()
     assert call.returncode == 130 and processes_of(data) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,11 @@ def test_where_none_of_ours_is_free_any_other_is_taken(monkeypatch: pytest.Monke
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr("k8sext.cluster.ports.OURS", [taken.getsockname()[1]] * 100)
         assert is_free(choose("a", {})["a"])
+
+
+def test_a_machine_that_cannot_reach_itself_is_one_sentence() -> None:
+    alone = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to make a network namespace")
+    done = subprocess.run([*alone, sys.executable, "-m", "k8sext", "up"], capture_output=True, text=True)
+    assert done.returncode == 1 and "switch the loopback network on with `ip link set lo up`" in done.stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -40,3 +43,9 @@ def test_a_flag_that_the_server_does_not_know_is_said_with_its_words() -> None:
 def test_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="is no file name of your own"), private_api_server((), {"../outside": ""}):
         pytest.fail("it started")
+
+
+def test_a_process_that_ends_in_the_middle_of_its_block_leaves_nothing(tmp_path: Path) -> None:
+    lines = ("from k8sext.cluster import private_api_server", "kept = private_api_server()", "kept.__enter__()")
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 
 from k8sext import cluster as clusters
 from k8sext.cluster.programs.progress import LineProgress
+from k8sext.notebook.exercises.exercise import catalogue
 
 THEIRS = """
 {apiVersion: v1, kind: Namespace, metadata: {name: theirs}}
@@ -65,13 +67,15 @@ def k8sext(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
 
 
-def made_by_notebooks() -> dict[str, set[str]]:
-    """The names of namespaces, and of cluster-wide objects by kind, that stand in notebooks and manifests."""
+def made_by_notebooks() -> set[tuple[str, str]]:
+    """Kind and name of what notebooks, exercises and manifests make; the kind of `kubectl create KIND NAME` in small letters."""
     root = Path(__file__).parents[2]
-    sources = "\n".join(path.read_text() for path in (root / "notebooks" / "source").glob("*.md"))
-    found: dict[str, set[str]] = {"Namespace": set(re.findall(r"kubectl create namespace ([a-z-]+)", sources))}
-    found["PriorityClass"] = set(re.findall(r"kubectl create priorityclass (\S+)", sources))
-    for path in (root / "manifests").rglob("*.yaml"):
-        for item in yaml.safe_load_all(path.read_text()):
-            found.setdefault(item["kind"], set()).add(item["metadata"]["name"])
+    notebooks = [path.read_text() for path in (root / "notebooks" / "source").glob("*.md")]
+    pages = "\n".join([*notebooks, *(exercise.solution for exercise in catalogue().values())])
+    found = set(re.findall(r"kubectl create ([a-z]+) ([a-z][\w.:-]*)", pages))
+    found |= set(re.findall(r'"kind": "(\w+)", "metadata": \{"name": "([\w.:-]+)"', pages))
+    typed = re.findall(r"^\s*kubectl [^\n]*<<'EOF'\n(.*?)\n\s*EOF\n", pages, re.DOTALL | re.MULTILINE)
+    manifests = [path.read_text() for path in (root / "manifests").rglob("*.yaml")]
+    for text in [*map(textwrap.dedent, typed), *manifests]:
+        found |= {(item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(text) if item}
     return found

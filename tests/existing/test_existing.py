@@ -18,20 +18,15 @@ from k8sext import cluster as clusters
 from k8sext.cluster import doctor, existing
 from k8sext.cluster.existing import account, callback, inventory, lock, preflight
 from k8sext.cluster.existing.target import OWNER, Target
-from k8sext.cluster.paths import layout
+from k8sext.cluster.paths import layout, write_json
 from k8sext.notebook import needs
 from tests.existing.conftest import Up, k8sext, made_by_notebooks
 from tests.existing.snapshot import difference, settled, snapshot
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
-NODES_OF_ITS_OWN = ("10",)
-"""Notebooks that add and stop nodes, which this provider cannot."""
-WITHOUT_OWN_NODES = [
-    path.stem[:2]
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
-    if path.stem[:2] not in NODES_OF_ITS_OWN
-]
+NOTEBOOKS = [path.stem[:2] for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))]
+WITH_WEBHOOKS = ["08", "09", "15"]
 LEFT = """
 {apiVersion: v1, kind: Namespace, metadata: {name: operators}}
 ---
@@ -100,6 +95,16 @@ def test_what_is_not_ours_and_bears_a_name_of_ours_is_in_the_way(
     finally:
         for entry in made:
             host.kubectl("delete", "--filename=-", "--ignore-not-found", "--force", input=entry)
+
+
+def test_the_plan_says_which_notebooks_miss_their_nodes(
+    host: clusters.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = preflight.plan(target(host, tmp_path), preflight.Server("", ""), "anna")
+    assert "leave them out" not in plan
+    monkeypatch.setattr(inventory, "NODES", ("node-1", "node-2"))
+    plan = preflight.plan(target(host, tmp_path), preflight.Server("", ""), "anna")
+    assert "Notebooks 10, 11 and 14 work with nodes by name, and node-1 and node-2 are not here" in plan
 
 
 def test_who_is_no_administrator_is_refused(host: clusters.Cluster, borrow: Up, tmp_path: Path) -> None:
@@ -271,21 +276,36 @@ def test_the_doctor_names_the_contexts(host: clusters.Cluster, monkeypatch: pyte
     assert "the contexts host, when" in doctor._contexts().sentence
 
 
-def test_the_names_of_the_notebooks_are_known() -> None:
-    made = made_by_notebooks()
-    assert made["Namespace"] <= {*inventory.NAMESPACES, "library"}, "library is on a server of the notebook's own"
-    kinds = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "StorageClass", "CSIDriver"}
-    for kind in kinds | {"RuntimeClass", "PriorityClass"}:
-        assert made[kind] <= set(inventory.CLUSTER_WIDE[kind]), kind
-    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy"):
-        assert all(name.endswith(f".{inventory.BOOK_GROUP}") for name in made[kind]), kind
+def test_the_names_of_the_notebooks_are_known(host: clusters.Cluster) -> None:
+    listed = host.kubectl("api-resources", "--namespaced=false", "--no-headers").splitlines()
+    cluster_wide = {kind.lower(): kind for kind in (line.split()[-1] for line in listed)}
+    made = {(cluster_wide[kind.lower()], name) for kind, name in made_by_notebooks() if kind.lower() in cluster_wide}
+    known = {("Namespace", name) for name in inventory.NAMESPACES}
+    known |= {(kind, name) for kind, names in inventory.CLUSTER_WIDE.items() for name in names}
+    known |= {entry for entry in made if entry[0] in inventory.ADMISSION and inventory.is_admission_of_ours(entry[1])}
+    on_a_server_of_its_own = {("Namespace", "library")}
+    assert len(made) > 30 and made - known - on_a_server_of_its_own == set()
+
+
+def run_notebooks(numbers: list[str], **variables: str) -> None:
+    command = [sys.executable, "-m", "tests.notebooks", "--provider", "existing", *numbers]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
 def test_notebooks_run_on_it_and_leave_nothing(host: clusters.Cluster, request: pytest.FixtureRequest) -> None:
     before = settled(host)
-    numbers = WITHOUT_OWN_NODES if request.config.getoption("--long") else ["00", "04", "07"]
-    command = [sys.executable, "-m", "tests.notebooks", "--provider", "existing", *numbers]
-    environment = {**os.environ, "K8SEXT_CONTEXT": "host", "KUBECONFIG": str(host.kubeconfig)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    numbers = NOTEBOOKS if request.config.getoption("--long") else ["00", "04", "07"]
+    run_notebooks(numbers, K8SEXT_CONTEXT="host", KUBECONFIG=str(host.kubeconfig))
+    assert difference(before, settled(host)) == []
+
+
+def test_notebooks_with_webhooks_run_where_the_control_plane_cannot_call_this_machine(
+    host: clusters.Cluster, borrow: Up, request: pytest.FixtureRequest
+) -> None:
+    before = settled(host)
+    numbers = WITH_WEBHOOKS if request.config.getoption("--long") else WITH_WEBHOOKS[-1:]
+    with borrow("k8sext") as mine:
+        write_json(mine.layout.config, {**mine.layout.read_config(), "callback_host": ""})
+        run_notebooks(numbers, K8SEXT_DATA=str(mine.layout.data), K8SEXT_TEST_LAB="yes")
     assert difference(before, settled(host)) == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +16,11 @@ from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.nodes import defaults
 from k8sext.versions import KUBERNETES, minor
 from tests.conftest import wait_for
+from tests.existing.snapshot import difference, settled
+from tests.notebooks.lab import STARTED
 
 WORKER = "k8sext-worker2"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +172,16 @@ def test_pods_reach_a_server_on_this_machine_at_the_callback_address(kind: clust
         finally:
             kind.kubectl("delete", "pod", "caller", "--ignore-not-found")
             server.shutdown()
+
+
+def test_it_can_be_borrowed_as_a_cluster_that_is_there_and_is_left_as_it_was(kind: clusters.Cluster) -> None:
+    before = settled(kind)
+    command = [sys.executable, "-m", "tests.notebooks", "--provider", "existing", "00", "04", "05", "07"]
+    environment = {**os.environ, "KUBECONFIG": str(kind.kubeconfig), "K8SEXT_CONTEXT": kind.name}
+    environment.pop(STARTED, None)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert difference(before, settled(kind)) == []
 
 
 def test_another_cluster_of_the_same_name_is_refused(kind: clusters.Cluster, tmp_path_factory) -> None:

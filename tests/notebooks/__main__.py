@@ -1,4 +1,5 @@
-"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone] [--shuffled] [--twice] [NUMBER]`.
+"""Run the executed notebooks through strict nbval: `python -m tests.notebooks [--alone | --side-by-side] [--shuffled] [--twice]
+[NUMBER]`.
 
 With `--provider existing` and K8SEXT_CONTEXT nbval is lax: another cluster answers in other words, and the cells' own assertions count.
 """
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import pytest_xdist_auto_num_workers
 from tests.notebooks.lab import lab
 from tests.notebooks.pages import NOTEBOOKS, SANITISER
 
@@ -21,10 +23,10 @@ NBVAL = (
 )
 
 
-def run(notebooks: list[Path]) -> int:
-    """Run pytest on these notebooks and return its exit code."""
+def run(notebooks: list[Path], *more: str) -> int:
+    """Run pytest on these notebooks, with more options, and return its exit code."""
     lax = os.environ.get("K8SEXT_PROVIDER") == "existing"
-    options = ["--nbval-lax" if lax and option == "--nbval" else option for option in NBVAL]
+    options = [*("--nbval-lax" if lax and option == "--nbval" else option for option in NBVAL), *more]
     command = [sys.executable, "-m", "pytest", *options, *map(str, notebooks)]
     return subprocess.run(command, cwd=NOTEBOOKS.parent).returncode
 
@@ -35,6 +37,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--alone", action="store_true", help="each notebook on a fresh cluster of its own")
     parser.add_argument("--shuffled", action="store_true", help="in random order; the seed is printed")
     parser.add_argument("--seed", type=int, help="the seed of an earlier shuffled run")
+    parser.add_argument(
+        "--side-by-side", action="store_true", help="several at once, as this machine can, each on a cluster of its own"
+    )
     parser.add_argument("--twice", action="store_true", help="two rounds on the same cluster")
     parser.add_argument("--provider", help="the provider of the cluster [default: $K8SEXT_PROVIDER or embedded]")
     parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="the notebooks' numbers, as 00 04 [default: all]")
@@ -50,6 +55,8 @@ def main(arguments: list[str]) -> int:
         seed = chosen.seed if chosen.seed is not None else random.randrange(10_000)
         print(f"order shuffled with --seed {seed}", flush=True)
         random.Random(seed).shuffle(notebooks)
+    if chosen.side_by_side:
+        return run(notebooks, f"--numprocesses={pytest_xdist_auto_num_workers()}", "--dist=loadfile")
     failed = 0
     for group in [[notebook] for notebook in notebooks] if chosen.alone else [notebooks]:
         with lab():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 from k8sext import cluster as clusters
@@ -27,6 +29,10 @@ def lab() -> Iterator[clusters.Cluster]:
         borrowed = os.environ.get("K8SEXT_PROVIDER") == "existing"
         for variable in ("K8SEXT_CLUSTER", "K8SEXT_DATA", *([] if borrowed else ["KUBECONFIG"])):
             os.environ.pop(variable, None)
-        os.environ |= {"K8SEXT_STATE": folder, STARTED: "yes"}
+        # Kernels are killed in the end, and cannot remove the files that they keep for a while.
+        (temporary := Path(folder) / "tmp").mkdir()
+        os.environ |= {"K8SEXT_STATE": folder, "TMPDIR": str(temporary), STARTED: "yes"}
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # whoever ends us early ends the cluster, too
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         with clusters.up(progress=LineProgress(), consent=lambda plan: True) as cluster:
             yield cluster

@@ -24,6 +24,8 @@ DIAGNOSTICS = (
     ("get", "events", "--all-namespaces", "--sort-by=.metadata.creationTimestamp"),
 )
 LAST_LINES = 30
+CELL = "notebook cell"
+"""The property of a cell's report that says: provider, notebook, whether its output was compared, why it was skipped (or None)."""
 MAY_BE_MISSING = {
     "embedded": ("namespaces", "oci"),
     "kind": ("namespaces", "oci", "embedded-nodes"),
@@ -33,53 +35,39 @@ MAY_BE_MISSING = {
 
 
 class NotebookLab:
-    """The cluster of one nbval run, and what its report says."""
+    """The cluster of one nbval run; under xdist, of one of the processes side by side."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
-        self._cells: list[Any] = []
         self._diagnosed: set[str] = set()
-        self._skipped: Counter[str] = Counter()
-        self._outcomes: dict[str, Counter[str]] = {}
 
     def pytest_sessionstart(self) -> None:
         """Start the cluster."""
         self.cluster = self._open.enter_context(lab())
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Remember the notebook cells."""
-        self._cells = [item for item in items if type(item).__name__ == "IPyNbCell"]
-        for cell in self._cells:
+        """Skip the cells that need what is missing here, and note for the report what becomes of each cell."""
+        for cell in items:
+            if type(cell).__name__ != "IPyNbCell":
+                continue
             need = needs_of(cell.cell.source)
-            if need and need in MAY_BE_MISSING[self.cluster.provider] and missing(need):
+            reason = missing(need) if need and need in MAY_BE_MISSING[self.cluster.provider] else None
+            if reason:
                 cell.options["skip"] = True
-                self._skipped[need] += 1
+            compared = bool(cell.options["check"] and not cell.options["skip"])
+            cell.user_properties += [(CELL, [self.cluster.provider, cell.path.stem, compared, reason])]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add the cluster's state to the first failure of each notebook."""
         report = yield
-        if report.when == "call" or report.skipped or report.failed:
-            self._outcomes.setdefault(item.path.stem, Counter())[report.outcome] += 1
         if report.failed and str(item.path) not in self._diagnosed:
             self._diagnosed.add(str(item.path))
             report.sections.append(("the cluster at that moment", self._diagnostics()))
         return report
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the share of compared cells."""
-        compared = sum(bool(cell.options["check"] and not cell.options["skip"]) for cell in self._cells)
-        if self._cells:
-            share = compared / len(self._cells)
-            terminalreporter.write_line(
-                f"notebooks: outputs compared in {compared} of {len(self._cells)} code cells ({share:.0%})"
-            )
-        for need, count in self._skipped.items():
-            terminalreporter.write_line(f"notebooks: {count} cells skipped, as this is missing here: {missing(need)}")
-
     def pytest_sessionfinish(self) -> None:
-        """Write down what passed, and stop the cluster."""
-        results.write(self.cluster.provider, self._outcomes)
+        """Stop the cluster."""
         self._open.close()
 
     def _diagnostics(self) -> str:
@@ -93,7 +81,46 @@ class NotebookLab:
         return "\n\n".join(parts)
 
 
+class NotebookReport:
+    """What became of the cells, from the reports of all processes."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, dict[str, Counter[str]]] = {}
+        self._compared: Counter[bool] = Counter()
+        self._skipped: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a cell."""
+        told = dict(report.user_properties).get(CELL)
+        if not isinstance(told, list) or not (report.when == "call" or report.skipped or report.failed):
+            return
+        provider, notebook, compared, reason = told
+        self._outcomes.setdefault(provider, {}).setdefault(notebook, Counter())[report.outcome] += 1
+        self._compared[compared] += 1
+        if reason:
+            self._skipped[reason] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the share of compared cells."""
+        if cells := self._compared.total():
+            compared = self._compared[True]
+            terminalreporter.write_line(
+                f"notebooks: outputs compared in {compared} of {cells} code cells ({compared / cells:.0%})"
+            )
+        for reason, count in self._skipped.items():
+            terminalreporter.write_line(f"notebooks: {count} cells skipped, as this is missing here: {reason}")
+
+    def pytest_sessionfinish(self) -> None:
+        """Write down what passed."""
+        for provider, outcomes in self._outcomes.items():
+            results.write(provider, outcomes)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Join in where notebooks are really run."""
+    """Join in where notebooks are really run: under xdist, the cells run in the workers and the report is the controller's."""
     if (config.getoption("nbval") or config.getoption("nbval_lax")) and not config.option.collectonly:
-        config.pluginmanager.register(NotebookLab(), "notebook-lab")
+        worker, controller = hasattr(config, "workerinput"), bool(config.getoption("numprocesses", None))
+        if worker or not controller:
+            config.pluginmanager.register(NotebookLab(), "notebook-lab")
+        if not worker:
+            config.pluginmanager.register(NotebookReport(), "notebook-report")

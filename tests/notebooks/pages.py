@@ -12,6 +12,7 @@ import nbformat
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 GLOSSARY = NOTEBOOKS / "source" / "glossary.md"
 """The one page that runs nothing: terms under headings, which the other pages link to."""
+WORDS_A_MINUTE = 200
 SANITISER = Path(__file__).parents[1] / "nbval-sanitize.cfg"
 
 
@@ -43,6 +44,12 @@ def read_product(path: Path) -> Any:
 def code_cells(notebook: Any) -> list[Any]:
     """Return the code cells of a notebook."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def reading_minutes(source: Path) -> int:
+    """How long it takes to read a page up to its exercises, text and code."""
+    cells = "\n".join(cell.source for cell in read_source(source).cells)
+    return round(len(cells.partition("\n## Exercises\n")[0].split()) / WORDS_A_MINUTE)
 
 
 def is_compared(cell: Any) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import os
-import shutil
 import ssl
 import tempfile
 from collections.abc import Callable, Sequence
@@ -52,7 +51,7 @@ class RunningProxy:
 
     def __init__(self, background: Background, address: str, authority: str) -> None:
         self._background, self.address, self._authority = background, address, authority
-        self._folder = Path(tempfile.mkdtemp(prefix="k8sext-proxy-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="k8sext-proxy-")
 
     def kubeconfig(self, token: str = "") -> Path:
         """A file with which kubectl goes through the proxy, as whoever the token is for. It is removed by stop()."""
@@ -66,14 +65,15 @@ class RunningProxy:
             "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "user"}}],
             "current-context": "proxy",
         }
-        file = self._folder / f"{len(list(self._folder.iterdir()))}.kubeconfig"
+        folder = Path(self._folder.name)
+        file = folder / f"{len(list(folder.iterdir()))}.kubeconfig"
         x509.write_private(file, json.dumps(content))
         return file
 
     def stop(self) -> None:
         """Stop listening. A second time it does nothing."""
         self._background.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from k8sext.clients.kubectl import Json, Kubectl, UserError, sentence
+from k8sext.clients.kubectl import Json, Kubectl, UserError, check
 from k8sext.clients.plugins import plugin
 from k8sext.clients.plugins.timeline import Uptime, uptime_of
 from k8sext.clients.plugins.uptime_table import as_data, table
@@ -117,8 +117,10 @@ def _watch(kubectl: Kubectl, options: argparse.Namespace) -> int:
                 if sys.stdout.isatty():
                     print("\x1b[H\x1b[2J", end="")
                 _show(list(pods.values()), options)
-            if process.wait():
-                raise UserError(sentence(process.stderr.read()))
+            stderr, code = process.stderr.read(), process.wait()
+            if code and not stderr:  # kubectl watched until Ctrl-C, and was faster to end than we are
+                raise KeyboardInterrupt
+            check(code, stderr)
             return 0
         finally:
             process.terminate()

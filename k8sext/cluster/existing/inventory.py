@@ -23,6 +23,7 @@ CLUSTER_WIDE: dict[str, tuple[str, ...]] = {
         f"weatherreports.{BOOK_GROUP}",
         f"weatherstations.{BOOK_GROUP}",
         f"initializerconfigurations.initializers.{BOOK_GROUP}",
+        f"buoys.{EXERCISES}",
     ),
     "ClusterRole": ("packt-scheduler", "k8sext-csi", "report-webhooks:report-webhooks"),
     "ClusterRoleBinding": ("packt-scheduler", "k8sext-csi", "report-webhooks:report-webhooks", "k8sext-learner"),
@@ -44,7 +45,7 @@ ADMISSION = (
     *("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"),
     *("MutatingAdmissionPolicyBinding", "MutatingAdmissionPolicy"),
 )
-ADMISSION_NAMES = ("extension-points",)
+ADMISSION_NAMES = ("extension-points", "few-replicas")
 NODES = ("k8sext-worker", "k8sext-worker2")
 NODE_LABELS, NODE_TAINTS = ("team", "disk"), ("team", "maintenance")
 """What lessons on scheduling put on nodes of these names."""
@@ -76,8 +77,9 @@ def strangers(target: Target) -> list[str]:
 
 def admission(target: Target) -> list[tuple[str, str]]:
     """Kind and name of what the notebooks make of the objects that configure admission."""
-    return [
-        (kind, name)
-        for kind, name, owner in target.owners(ADMISSION)
-        if not owner and (name in ADMISSION_NAMES or name.endswith((f".{BOOK_GROUP}", f".{EXERCISES}")))
-    ]
+    return [(kind, name) for kind, name, owner in target.owners(ADMISSION) if not owner and is_admission_of_ours(name)]
+
+
+def is_admission_of_ours(name: str) -> bool:
+    """Whether a notebook gives this name to an object that configures admission."""
+    return name in ADMISSION_NAMES or name.endswith((f".{BOOK_GROUP}", f".{EXERCISES}"))

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.existing import account, callback, inventory, lock
+from k8sext.cluster.existing import account, callback, inventory, lock, removal
 from k8sext.cluster.existing.target import OWNER, Target
 
 
@@ -72,5 +72,14 @@ def plan(target: Target, server: Server, owner: str) -> str:
             f"  in the namespace default: {in_default}",
             f"All of it but webhooks and policies gets the label {OWNER}={owner}. `k8sext down` removes it, and nothing else.",
             pods,
+            *_nodes_missing(target),
         ]
     )
+
+
+def _nodes_missing(target: Target) -> list[str]:
+    if missing := [name for name in inventory.NODES if name not in removal.nodes(target)]:
+        return [
+            f"Notebooks 10, 11 and 14 work with nodes by name, and {' and '.join(missing)} are not here: leave them out."
+        ]
+    return []

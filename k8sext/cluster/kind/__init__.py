@@ -20,6 +20,7 @@ from k8sext.cluster.errors import ClusterError, writing
 from k8sext.cluster.kind import config, extra_nodes, images, program, reports
 from k8sext.cluster.kind.docker import bridge_address, check, containers, docker, explain
 from k8sext.cluster.kind.kubeconfig import renamed
+from k8sext.cluster.kubectl import kubectl
 from k8sext.cluster.paths import Layout, check_folder, claim, write_json
 from k8sext.cluster.ports import choose
 from k8sext.cluster.programs.progress import Progress
@@ -159,11 +160,11 @@ def _free_the_workers(layout: Layout) -> None:
     """Let the cluster's own pods ask for nothing on workers, as in the embedded cluster, so that lessons on scheduling count the same."""
     spec = {"replicas": 1, "template": {"spec": {"nodeSelector": {CONTROL_PLANE: ""}}}}
     system = ("--namespace=kube-system", "--request-timeout=20s")
-    reports.kubectl(layout, "patch", "deployment", "coredns", *system, f"--patch={json.dumps({'spec': spec})}")
+    kubectl(layout, "patch", "deployment", "coredns", *system, f"--patch={json.dumps({'spec': spec})}")
     # Of a pod that names no requests a scheduler thinks that it asks for a little: these say 0.
-    there = reports.kubectl(layout, "get", "daemonsets", *system, "--output=name")
+    there = kubectl(layout, "get", "daemonsets", *system, "--output=name")
     for name in re.findall(r"kube-proxy|kindnet", there):
-        reports.kubectl(layout, "set", "resources", "daemonset", name, *system, "--requests=cpu=0,memory=0")
+        kubectl(layout, "set", "resources", "daemonset", name, *system, "--requests=cpu=0,memory=0")
 
 
 def _version(kubectl: Path, layout: Layout) -> str:
@@ -184,7 +185,7 @@ def _wait_ready(layout: Layout) -> None:
                 "busy; try again, and look at `docker stats` meanwhile."
             )
         time.sleep(0.5)
-    reports.kubectl(layout, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    kubectl(layout, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
 
 
 def down(layout: Layout) -> bool:

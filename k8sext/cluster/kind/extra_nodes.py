@@ -14,6 +14,7 @@ from k8sext.cluster import nodes
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.kind import config, images, machine, program, reports
 from k8sext.cluster.kind.docker import containers, docker
+from k8sext.cluster.kubectl import kubectl
 from k8sext.cluster.paths import Layout
 from k8sext.cluster.programs.progress import Progress
 
@@ -67,7 +68,7 @@ def _take_back(layout: Layout, name: str) -> None:
     container = config.container(layout.name, name)
     if container in containers(layout.name):
         docker("rm", "--force", "--volumes", container)
-    reports.kubectl(layout, "delete", "node", name, "--ignore-not-found")
+    kubectl(layout, "delete", "node", name, "--ignore-not-found")
     shutil.rmtree(layout.nodes / name, ignore_errors=True)
 
 
@@ -134,13 +135,13 @@ def _joined(labels: dict[str, str]) -> str:
 def _dress(layout: Layout, entry: dict[str, Any]) -> None:
     """Labels that a kubelet may not give itself, and resources that only a device plugin could tell it."""
     # `kubeadm join` ends when the kubelet may register its node, not when it has.
-    reports.kubectl(layout, "wait", "--for=create", f"node/{entry['name']}", f"--timeout={READY_LIMIT:.0f}s")
+    kubectl(layout, "wait", "--for=create", f"node/{entry['name']}", f"--timeout={READY_LIMIT:.0f}s")
     if labels := [f"{key}={value}" for key, value in entry["labels"].items()]:
-        reports.kubectl(layout, "label", "node", entry["name"], "--overwrite", *labels)
+        kubectl(layout, "label", "node", entry["name"], "--overwrite", *labels)
     extended = {name: amount for name, amount in entry["capacity"].items() if re.search(r"\..*/", name)}
     if extended:
         patch = json.dumps({"status": {"capacity": extended, "allocatable": extended}})
-        reports.kubectl(layout, "patch", "node", entry["name"], "--subresource=status", "--patch", patch)
+        kubectl(layout, "patch", "node", entry["name"], "--subresource=status", "--patch", patch)
 
 
 def _wait(layout: Layout, name: str) -> None:

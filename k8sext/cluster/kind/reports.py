@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from typing import Any
 
 from k8sext.cluster import nodes
@@ -13,6 +11,7 @@ from k8sext.cluster.desired_nodes import is_ready
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.kind import config
 from k8sext.cluster.kind.docker import containers, docker
+from k8sext.cluster.kubectl import kubectl
 from k8sext.cluster.paths import Layout
 from k8sext.cluster.report import component, report
 
@@ -132,13 +131,3 @@ def heartbeat(layout: Layout, name: str) -> str:
 
 def _listed(layout: Layout, *what: str) -> list[dict[str, Any]]:
     return json.loads(kubectl(layout, "get", *what, "--output=json", "--request-timeout=5s"))["items"]
-
-
-def kubectl(layout: Layout, *arguments: str) -> str:
-    """What kubectl prints. Raises ClusterError."""
-    program = layout.read_config()["programs"]["kubectl"]
-    environment = {**os.environ, "KUBECONFIG": str(layout.kubeconfig), "KUBECACHEDIR": str(layout.kubectl_cache)}
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        raise ClusterError(f"kubectl {arguments[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
-    return done.stdout

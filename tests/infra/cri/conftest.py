@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -180,19 +179,19 @@ class Runtime:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a path short enough for sockets."""
-    path = Path(tempfile.mkdtemp(prefix="cri"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="cri", ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server in a folder of its own; both are gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="cri"))
-    server = Server(path)
-    yield server
-    server.end()
-    shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="cri", ignore_cleanup_errors=True) as path:
+        server = Server(Path(path))
+        try:
+            yield server
+        finally:
+            server.end()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -105,16 +104,17 @@ class Driver:
 
 
 def running(publish: str) -> Iterator[Driver]:
-    folder = Path(tempfile.mkdtemp(prefix="csi"))
-    driver = Driver(folder, publish)
-    yield driver
-    if driver.process.poll() is None:
-        driver.end()
-    driver.channel.close()
-    for place in mount_points():
-        if place.startswith(f"{folder}/"):
-            subprocess.run(["umount", place], check=True)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="csi") as folder:
+        driver = Driver(Path(folder), publish)
+        try:
+            yield driver
+        finally:
+            if driver.process.poll() is None:
+                driver.end()
+            driver.channel.close()
+            for place in mount_points():
+                if place.startswith(f"{folder}/"):
+                    subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture

@@ -71,13 +71,13 @@ class Namespace:
         return {reason for reason, _ in self.events(name)}
 
     def until(self, condition: Callable[[], object], within: float = 90) -> None:
-        """Wait until a condition holds; a kubectl that fails means: not yet."""
+        """Wait until a condition holds; a kubectl that fails, and a field that no one has written, mean: not yet."""
 
         def holds() -> object:
             try:
                 return condition()
-            except ClusterError as error:
-                raise AssertionError(str(error)) from error
+            except (ClusterError, KeyError) as error:
+                raise AssertionError(repr(error)) from error
 
         wait_for(holds, within=within, every=0.1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -45,13 +46,15 @@ def test_a_container_that_crashes_is_started_again_and_then_waits(namespace: Nam
     status: dict[str, Any] = {}
 
     def waits() -> bool:
+        # A kubelet may leave the state at `terminated` until it looks at the pod again: a change makes it look.
+        namespace.kubectl("annotate", "pod", "one", "--overwrite", f"looked-at={time.monotonic()}")
         status.update(namespace.status("one"))
-        return status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        assert status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff", status
+        return True
 
     namespace.until(waits, within=180)
     assert status["restartCount"] >= 1
     assert status["lastState"]["terminated"]["exitCode"] == 7
-    # A kubelet may leave the state at `terminated` until it waits again, for twice as long.
     assert re.match(r"back-off \d+0s restarting failed container=main", status["state"]["waiting"]["message"])
     assert namespace.get("pod", "one")["status"]["phase"] == "Running"
     namespace.until(lambda: "BackOff" in namespace.reasons("one"))
@@ -63,6 +66,7 @@ def test_init_containers_and_sidecars_start_in_order(namespace: Namespace) -> No
     def step(name: str, script: str, **more: object) -> dict[str, object]:
         return {"name": name, "image": IMAGE, "command": ["sh", "-c", script], "volumeMounts": mounts} | more
 
+    up = {"exec": {"command": ["test", "-e", "/shared/up"]}, "periodSeconds": 1, "failureThreshold": 60}
     namespace.pod(
         "one",
         "echo main >> /shared/order; cat /shared/order",
@@ -70,7 +74,7 @@ def test_init_containers_and_sidecars_start_in_order(namespace: Namespace) -> No
         initContainers=[
             step("first", "echo first >> /shared/order"),
             step("proxy", "echo proxy >> /shared/order; touch /shared/up; sleep 1000", restartPolicy="Always")
-            | {"startupProbe": {"exec": {"command": ["test", "-e", "/shared/up"]}, "periodSeconds": 1}},
+            | {"startupProbe": up},
             step("second", "echo second >> /shared/order"),
         ],
         volumes=[{"name": "shared", "emptyDir": {}}],
