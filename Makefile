@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test pytest browser-test notebooks-test test-kind test-all check notebooks browser bench conformance lock programs-mod clean bump
+.PHONY: help setup lab test pytest slow-test browser-test notebooks-test test-kind test-all check notebooks browser bench conformance lock programs-mod clean bump
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,26 +37,32 @@ check: setup ## ruff, pyright and import-linter
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-test: check pytest browser-test notebooks-test ## all checks and tests, and every notebook through nbval
+test: check pytest notebooks-test ## all checks, unit and integration tests, and every notebook through nbval
 
 # Side by side, as processors and memory allow; each with a cluster of its own. What fails in that crowd is run again alone: what fails
 # alone, too, is a defect; what does not stands in the log above, for somebody to find the race.
-pytest: setup ## everything of pytest but the browser
-	$(BIN)/pytest tests --ignore=tests/browser -n auto --dist loadfile || \
-	  { [ $$? -eq 1 ] && $(BIN)/pytest tests --ignore=tests/browser --last-failed --last-failed-no-failures none; }
+SIDE_BY_SIDE = $(BIN)/pytest tests --ignore=tests/browser -m $(1) -n auto --dist loadfile || \
+  { [ $$? -eq 1 ] && $(BIN)/pytest tests --ignore=tests/browser -m $(1) --last-failed --last-failed-no-failures none; }
+
+pytest: setup ## the tests but those marked slow, and the browser's
+	$(call SIDE_BY_SIDE,"not slow")
+
+slow-test: setup ## rounds of faults, other people's clusters, builds
+	$(call SIDE_BY_SIDE,slow)
 
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
 browser-test: setup ## notebooks in JupyterLab, where there is a Chromium
 	$(BIN)/pytest tests/browser
 
 notebooks-test: setup ## every notebook through strict nbval
-	$(BIN)/python -m tests.notebooks
+	$(BIN)/python -m tests.notebooks --side-by-side
 
 test-kind: setup ## every notebook, and the tests of nodes, on a real kind cluster
 	$(BIN)/python -m tests.kind
 
-test-all: test ## the same, and each notebook twice, alone and in shuffled order, long fault rounds
-	$(BIN)/pytest tests --ignore=tests/browser --long
+test-all: check notebooks-test ## everything, with long rounds of faults; each notebook in a browser, twice, alone and in shuffled order
+	$(BIN)/pytest tests --ignore=tests/browser --long -n auto --dist loadfile
+	$(BIN)/pytest tests/browser --long
 	$(BIN)/python -m tests.notebooks --alone --shuffled --twice
 
 browser: setup ## open notebooks in JupyterLab with the system's Chromium

@@ -60,6 +60,7 @@ def packages(shell: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_every_group_of_the_server_round_trips_its_real_objects(
     packages: dict[str, Path], shell: Kubectl, namespace: str
 ):

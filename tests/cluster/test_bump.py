@@ -13,6 +13,8 @@ import pytest
 from k8sext.cluster.kind import images
 from k8sext.versions import ETCD, KUBERNETES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("k8sext", "tests/kind/gomod")
 MAJOR, MINOR, PATCH = KUBERNETES.removeprefix("v").split(".")

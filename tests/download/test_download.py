@@ -19,6 +19,8 @@ from k8sext.cluster.kind import program as kind
 from k8sext.cluster.programs import architecture
 from k8sext.versions import ETCD, KUBERNETES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KIND = f"#!/bin/sh\necho kind {kind.KIND} go1.26 linux\n".encode()
 

@@ -212,6 +212,7 @@ def test_what_this_provider_cannot_do_it_says(borrowed: clusters.Cluster) -> Non
     assert k8sext("kubeconfig", *data).stdout.strip() == str(borrowed.kubeconfig)
 
 
+@pytest.mark.slow
 def test_down_leaves_the_cluster_as_it_was_also_in_the_middle_of_a_notebook(
     host: clusters.Cluster, borrow: Up, borrowed: clusters.Cluster
 ) -> None:
@@ -234,6 +235,7 @@ def test_down_leaves_the_cluster_as_it_was_also_in_the_middle_of_a_notebook(
     assert difference(before, settled(host)) == []
 
 
+@pytest.mark.slow
 def test_where_another_learner_took_over_down_removes_only_the_folder(
     host: clusters.Cluster, borrow: Up, tmp_path: Path
 ) -> None:
@@ -293,6 +295,7 @@ def run_notebooks(numbers: list[str], **variables: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_notebooks_run_on_it_and_leave_nothing(host: clusters.Cluster, request: pytest.FixtureRequest) -> None:
     before = settled(host)
     numbers = NOTEBOOKS if request.config.getoption("--long") else ["00", "04", "07"]
@@ -300,6 +303,7 @@ def test_notebooks_run_on_it_and_leave_nothing(host: clusters.Cluster, request: 
     assert difference(before, settled(host)) == []
 
 
+@pytest.mark.slow
 def test_notebooks_with_webhooks_run_where_the_control_plane_cannot_call_this_machine(
     host: clusters.Cluster, borrow: Up, request: pytest.FixtureRequest
 ) -> None:

@@ -39,6 +39,7 @@ def notebook(folder: Path, name: str, *cells: tuple[str, str]) -> None:
     nbformat.write(made, folder / name)
 
 
+@pytest.mark.slow
 def test_the_fixtures_of_the_plugin(tmp_path: Path, environment: dict[str, str]) -> None:
     example = next(block for block in blocks("python") if "k8s_namespace" in block)
     (tmp_path / "test_example.py").write_text(
@@ -50,6 +51,7 @@ def test_the_fixtures_of_the_plugin(tmp_path: Path, environment: dict[str, str])
     assert not list((tmp_path / "state").glob("clusters/*"))
 
 
+@pytest.mark.slow
 def test_the_job_for_ones_own_notebooks(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "my-notebooks"
     folder.mkdir()

@@ -20,7 +20,7 @@ from k8sext.kube.request import MERGE_PATCH, ApiError, Json, request
 from tests.kube.servers import restart_api_server, until, until_well
 from tests.operators.conftest import PretendedNode, Reports, ready
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 NAMESPACE = "default"
 
 

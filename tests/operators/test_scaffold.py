@@ -37,6 +37,7 @@ def write(folder: Path, name: str, api_version: str, kind: str) -> Path:
     return folder / name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("api_version", "kind", "plural"),
     [

@@ -370,6 +370,7 @@ async def agree(judge: Judge, world: World) -> None:
             await asyncio.gather(*(judge.nudge(item, number) for item, *_ in found.values()))
 
 
+@pytest.mark.slow
 def test_our_filters_leave_the_nodes_that_those_of_kube_scheduler_leave(
     judge: Judge, request: pytest.FixtureRequest
 ) -> None:

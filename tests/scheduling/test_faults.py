@@ -19,7 +19,7 @@ from k8sext.kube.request import Unreachable
 from tests.scheduling.building import node, pod
 from tests.scheduling.conftest import Api
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 NODES, PODS = 10, 60
 NAME = "killed"

@@ -79,6 +79,7 @@ def test_a_limit_holds_even_for_those_that_come_at_once(world: World, eventually
     assert len(world.names("deployments")) == 2
 
 
+@pytest.mark.slow
 def test_initializers_that_are_killed_again_and_again_initialize_everything_once(world: World, eventually):
     world.configure(sidecar, limit)
     world.create({"apiVersion": "v1", "kind": "List", "items": [deployment(f"web-{n}", replicas=0) for n in range(20)]})

@@ -180,6 +180,7 @@ def test_exec_is_refused_with_a_reason(world: World, users: Users, eventually):
     assert "does not pass on exec, attach and port-forward" in printed
 
 
+@pytest.mark.slow
 def test_a_watch_through_the_proxy_says_what_a_direct_one_implies(world: World, users: Users):
     """Objects are created, initialized, changed and deleted under load; nothing is lost, doubled or out of order."""
     world.configure(writes(A))

@@ -88,6 +88,7 @@ def test_a_killed_del_can_be_repeated(machine, deadly, moment):
     assert (machine.links(), machine.addresses()) == ([], {})
 
 
+@pytest.mark.slow
 def test_hundreds_of_attachments_with_kills_in_between_leave_nothing(machine, request):
     rounds = 1000 if request.config.getoption("--long") else 50
     network = machine.network(ipam={"subnet": "10.9.0.0/24"})

@@ -32,6 +32,8 @@ STEPS = (
     "subprocess.Popen",
     "shutil.rmtree",
 )
+
+pytestmark = pytest.mark.slow
 MORE_THAN_THERE_ARE = 200
 SNAPSHOT = csi.VolumeContentSource.SnapshotSource
 

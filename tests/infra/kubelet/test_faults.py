@@ -16,7 +16,7 @@ import pytest
 
 from tests.infra.kubelet.conftest import IMAGE, Namespace
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def pid_of(namespace: Namespace, component: str) -> int | None:

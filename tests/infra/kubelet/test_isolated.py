@@ -49,6 +49,7 @@ def test_a_network_probe_that_finds_nobody_says_so_in_an_event(namespace: Namesp
     assert namespace.condition("one", "Ready") == "False"
 
 
+@pytest.mark.slow
 def test_pods_that_come_and_go_leave_nothing(namespace: Namespace, oci: str, request: pytest.FixtureRequest) -> None:
     count = 100 if request.config.getoption("--long") else 10
     traces = Traces(namespace)
