@@ -23,7 +23,8 @@ from k8sext.cluster.kind import images
 from k8sext.cluster.programs.progress import LineProgress, Progress, duration
 from tests.kind import node_image
 from tests.kind.daemon import CannotRun, docker_daemon
-from tests.notebooks.__main__ import NBVAL
+from tests.notebooks import results
+from tests.notebooks.__main__ import NBVAL, SOME_FAILED
 from tests.notebooks.lab import lab
 from tests.notebooks.pages import NOTEBOOKS
 
@@ -69,6 +70,8 @@ def main(arguments: list[str]) -> int:
                 return 0 if chosen.if_possible else 1
             for name, command in parts(cluster.layout.data).items():
                 codes[name] = run(name, command, progress)
+                if codes[name] == SOME_FAILED:
+                    codes[name] = run(f"{name} again", repeated(command), progress)
     except OutOfTime:
         done = ", ".join(codes) or "nothing"
         print(f"The tests on kind were stopped after {chosen.minutes} minutes, with this done: {done}.", flush=True)
@@ -121,6 +124,15 @@ def parts(cluster: Path) -> dict[str, list[str]]:
         "nodes": [*pytest, f"--cluster={cluster}", "-p", "tests.kind.plugin", *KUBELET],
         "notebooks": [*pytest, *NBVAL, *notebooks],
     }
+
+
+def repeated(command: list[str]) -> list[str]:
+    """The command for what failed alone: a race that is lost once stands in the log, what fails twice is a defect."""
+    notebooks = [word for word in command if word.endswith(".ipynb")]
+    if not notebooks:
+        return [*command, "--last-failed", "--last-failed-no-failures=none"]
+    failed = [word for word in notebooks if Path(word).stem in results.failed("kind")]
+    return [word for word in command if word not in notebooks] + (failed or notebooks)
 
 
 def run(name: str, command: list[str], progress: Progress) -> int:

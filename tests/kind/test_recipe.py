@@ -18,6 +18,7 @@ from tests.kind import __main__ as command
 from tests.kind import archive
 from tests.kind.daemon import CAPABILITIES, CannotRun, missing_capabilities
 from tests.kind.kernel import removals
+from tests.notebooks import results
 
 RUNC = Path(__file__).parent / "runc.py"
 ASKED = {
@@ -134,3 +135,13 @@ def test_when_the_time_is_over_that_is_said_and_a_part_that_failed_still_counts(
     for failed in (0, 1):
         assert command.main(["--if-possible", "--minutes", "60"]) == failed
     assert "were stopped after 60 minutes, with this done: cluster." in capsys.readouterr().out
+
+
+def test_what_failed_is_run_once_more_and_only_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    nbval = ["pytest", "--nbval", "notebooks/00-start.ipynb", "notebooks/01-next.ipynb"]
+    results.write("kind", {"00-start": {"passed": 3}, "01-next": {"passed": 1, "failed": 2}})
+    assert command.repeated(nbval) == ["pytest", "--nbval", "notebooks/01-next.ipynb"]
+    results.write("kind", {"01-next": {"passed": 3}})
+    assert command.repeated(nbval) == nbval, "something failed, and nobody knows where"
+    assert command.repeated(["pytest", "tests/kind"])[:3] == ["pytest", "tests/kind", "--last-failed"]

@@ -25,6 +25,12 @@ def write(provider: str, outcomes: Mapping[str, Counts]) -> None:
     file.write_text(json.dumps({**known, **outcomes}, indent=1, sort_keys=True))
 
 
+def failed(provider: str) -> set[str]:
+    """The notebooks in which a cell failed when they were last run."""
+    known = json.loads(_file(provider).read_text()) if _file(provider).exists() else {}
+    return {name for name, counts in known.items() if counts.get("failed")}
+
+
 def _file(provider: str) -> Path:
     return FOLDER / f"notebooks-{provider}.json"
 
