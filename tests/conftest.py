@@ -40,8 +40,10 @@ def available_memory() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """The examples of hypothesis are the same in every run, and new ones with --long: a landing must not hang on luck.
 
-    SIGTERM is taken as Ctrl-C, so that clusters and folders of fixtures go, too.
+    SIGTERM is taken as Ctrl-C, so that clusters and folders of fixtures go, too. And Ctrl-C is heard also where a script started us in its
+    background, which a shell makes deaf to it, and all that we start.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.register_profile("same", derandomize=True)
     if not config.getoption("--long"):
@@ -75,14 +77,17 @@ def cluster(programs: dict[str, Path], request: pytest.FixtureRequest) -> Iterat
 
 
 def until_served(cluster: clusters.Cluster, resource: str) -> None:
-    """Wait until the API server serves a resource, as apis/GROUP/VERSION/PLURAL: a little later than its CRD says, when one of that name
-    was deleted just before."""
+    """Wait until the API server serves a resource, as apis/GROUP/VERSION/PLURAL, and its list of kinds names it: each a little later than
+    its CRD says, when one of that name was deleted just before."""
+    _, group, _, plural = resource.split("/")
 
     def look() -> bool:
         try:
-            return bool(cluster.kubectl("get", "--raw", f"/{resource}"))
+            cluster.kubectl("get", "--raw", f"/{resource}")
+            named = cluster.kubectl("api-resources", "--cached=false", f"--api-group={group}", "--output=name")
         except clusters.ClusterError:
             return False
+        return f"{plural}.{group}" in named.split()
 
     wait_for(look, within=90)
 

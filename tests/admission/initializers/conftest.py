@@ -17,6 +17,7 @@ from k8sext.admission import Json
 from k8sext.admission.initializers import Background, Initializer, start, switch_on
 from k8sext.cluster import Cluster, ClusterError, environment
 from tests.admission.initializers.objects import configuration, rule
+from tests.conftest import until_served
 
 numbers = itertools.count(1)
 RESOURCES = ("pods", "deployments.apps", "configmaps")
@@ -106,6 +107,7 @@ def configurable(cluster: Cluster, manifests: Path) -> Iterator[Cluster]:
     """The cluster, as long as it knows InitializerConfigurations."""
     cluster.kubectl("apply", "-f", str(manifests / "crd.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd/initializerconfigurations.initializers.k8s.packt.com")
+    until_served(cluster, "apis/initializers.k8s.packt.com/v1alpha1/initializerconfigurations")
     yield cluster
     cluster.kubectl("delete", "-f", str(manifests / "crd.yaml"))
 

@@ -24,11 +24,11 @@ from k8sext.infra.cri.shim.processes import children
 from tests.infra.cri.conftest import Server, serving
 from tests.infra.cri.test_oci import Pods
 
+pytestmark = pytest.mark.slow
+
 DEADLY = """
 # Python reports each step outside the process to an audit hook before it happens; from when the file `armed` is there, the hook counts.
 import os, signal, sys
-
-pytestmark = pytest.mark.slow
 left, armed = int(os.environ["KILL_AT"]), os.environ["KILL_ARMED"]
 STEPS = {"os.rename", "os.mkdir", "os.remove", "shutil.rmtree", "subprocess.Popen", "socket.sendmsg"}
 def step(event, arguments):

@@ -22,6 +22,8 @@ from k8sext.infra.csi.publish import Links
 from k8sext.infra.csi.state import Store
 from tests.infra.csi.conftest import capability
 
+pytestmark = pytest.mark.slow
+
 STEPS = (
     "os.rename",
     "os.mkdir",
@@ -32,8 +34,6 @@ STEPS = (
     "subprocess.Popen",
     "shutil.rmtree",
 )
-
-pytestmark = pytest.mark.slow
 MORE_THAN_THERE_ARE = 200
 SNAPSHOT = csi.VolumeContentSource.SnapshotSource
 
