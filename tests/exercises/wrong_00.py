@@ -22,6 +22,13 @@ WRONG = {
         (
             _NAMESPACE
             + "kubectl delete configmap greeting -n exercises --ignore-not-found\n"
+            + "kubectl create configmap greeting -n default --from-literal=text='good morning'",
+            "but one in `default`: the command wants `-n exercises`",
+        ),
+        (
+            _NAMESPACE
+            + "kubectl delete configmap greeting -n default\n"
+            + "kubectl delete configmap greeting -n exercises --ignore-not-found\n"
             + "kubectl create configmap greeting -n exercises --from-literal=text=hello",
             "its text is 'hello', not 'good morning'",
         ),

@@ -94,7 +94,9 @@ class Learner:
         if found is None and self.find("namespace", NAMESPACE) is None:
             raise NotYet(f"there is no namespace `{NAMESPACE}`: make it with `kubectl create namespace {NAMESPACE}`")
         if found is None:
-            raise NotYet(f"there is no {kind} `{name}` in the namespace `{NAMESPACE}`")
+            stray = self.find(kind, name, "default")
+            where = f", but one in `default`: the command wants `-n {NAMESPACE}`" if stray else ""
+            raise NotYet(f"there is no {kind} `{name}` in the namespace `{NAMESPACE}`{where}")
         return found
 
     def need_namespace(self) -> None:
