@@ -51,7 +51,6 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
     command = [sys.executable, "-m", "k8sext", "lab", str(workbook / "notebooks"), "--no-browser", "--name", "browser"]
     environment = {
         **os.environ,
-        "K8SEXT_STATE": str(workbook / "state"),
         "JUPYTER_CONFIG_DIR": str(workbook / "config"),
         "JUPYTER_DATA_DIR": str(workbook / "data"),
         "JUPYTERLAB_SETTINGS_DIR": str(workbook / "settings"),
@@ -71,9 +70,7 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(timeout=60)
-    status = subprocess.run(
-        [sys.executable, "-m", "k8sext", "status", "--name", "browser"], capture_output=True, env=environment
-    )
+    status = subprocess.run([sys.executable, "-m", "k8sext", "status", "--name", "browser"], capture_output=True)
     assert status.returncode == 3, "Ctrl-C ends the cluster that lab started"
 
 
