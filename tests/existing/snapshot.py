@@ -16,8 +16,12 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     """Every object of every kind that can be listed, by its address; without status and what the server notes by itself."""
     kinds = cluster.kubectl("api-resources", "--verbs=list", "--output=name").split()
     listed = cluster.kubectl("get", ",".join(set(kinds) - set(RESTLESS)), "--all-namespaces", "--output=json")
+    items = json.loads(listed)["items"]
+    nodes = {item["metadata"]["name"] for item in items if item["kind"] == "Node"} | {None}
     found = {}
-    for item in json.loads(listed)["items"]:
+    for item in items:
+        if item["kind"] == "Pod" and item["spec"].get("nodeName") not in nodes:
+            continue  # of a node that is gone: the control plane removes it in its own time
         if item["kind"] == "CSINode" and not item["spec"].get("drivers"):
             continue  # a kubelet makes it with the first driver and keeps it, empty, after the last
         metadata = item["metadata"]
