@@ -54,9 +54,9 @@ class Lesson:
         return [line.partition("/")[2] for line in self.kubectl("get", kinds, "-o", "name").split()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def weather_reports(cluster: Cluster) -> Cluster:
-    """The cluster, once it knows weather reports."""
+    """The cluster, once it knows weather reports; tests of other rooms, which may run in between, take the kind away again."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(weather_report_crd()))
     cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
     until_served(cluster, "apis/k8s.packt.com/v1/weatherreports")

@@ -74,7 +74,7 @@ def test_interrupting_the_wait_for_a_first_line_stops_the_background_command(cel
     code = f"print('starting', flush=True)\n!exec sleep {PID}315 &"
     shown = cells.run(code, after_first_output=lambda: (wait_for(lambda: running(f"sleep {PID}315")), interrupt(cells)))
     assert shown[-1][0] == "KeyboardInterrupt"
-    assert not running(f"sleep {PID}315")
+    wait_for(lambda: not running(f"sleep {PID}315"))
 
 
 def test_a_background_command_never_shows_up_in_a_later_cell(cells):
