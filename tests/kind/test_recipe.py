@@ -10,12 +10,14 @@ import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from k8sext.cluster.errors import ClusterError
 from tests.kind import __main__ as command
-from tests.kind import archive
+from tests.kind import archive, plugin
 from tests.kind.daemon import CAPABILITIES, CannotRun, missing_capabilities
 from tests.kind.kernel import removals
 from tests.notebooks import results
@@ -145,3 +147,12 @@ def test_what_failed_is_run_once_more_and_only_that(tmp_path: Path, monkeypatch:
     results.write("kind", {"01-next": {"passed": 3}})
     assert command.repeated(nbval) == nbval, "something failed, and nobody knows where"
     assert command.repeated(["pytest", "tests/kind"])[:3] == ["pytest", "tests/kind", "--last-failed"]
+
+
+def test_a_name_of_no_test_is_told_unless_only_some_are_collected() -> None:
+    def config(repeat: bool) -> Any:
+        return SimpleNamespace(getoption=lambda name: {"lf": repeat}[name], hook=mock.Mock())
+
+    with pytest.raises(pytest.UsageError, match="names tests that there are not"):
+        plugin.pytest_collection_modifyitems(config(repeat=False), [])
+    plugin.pytest_collection_modifyitems(config(repeat=True), [])
