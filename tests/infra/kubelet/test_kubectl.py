@@ -29,7 +29,8 @@ def talker(namespace: Namespace) -> Namespace:
 
 
 def test_logs_show_both_streams_and_any_part_of_them(talker: Namespace) -> None:
-    whole = talker.kubectl("logs", "one")  # two pipes: a runtime may read the second before it has read all of the first
+    # Two pipes have no order between them: a runtime may read the second before it has read all of the first.
+    whole = talker.kubectl("logs", "one")
     assert [line for line in whole.splitlines() if line != "bad"] == [f"line {number}" for number in range(1, 6)]
     assert whole.splitlines().count("bad") == 1
     assert talker.kubectl("logs", "one", "--tail=1").strip() == whole.splitlines()[-1]
