@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from k8sext.kube import connect
+from k8sext.kube.request import Unreachable, request
 
 KUBECONFIG = """
 apiVersion: v1
@@ -53,6 +54,42 @@ async def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("- hello\n")
     with pytest.raises(connect.ConnectError, match="cannot be used"):
         await connect.from_kubeconfig(tmp_path / "config")
+
+
+@pytest.mark.parametrize(
+    ("environment", "named", "proxy"),
+    [
+        ({}, "", None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "", "http://proxy:3128"),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://other:3128", "http://other:3128"),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost,127.0.0.1"}, "", None),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "", None),
+    ],
+)
+async def test_a_proxy_is_the_kubeconfigs_or_the_environments(
+    environment: dict[str, str], named: str, proxy: str | None, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if named:
+        kubeconfig.write_text(KUBECONFIG.replace("cluster: {server", f'cluster: {{proxy-url: "{named}", server'))
+    client = await connect.from_kubeconfig(kubeconfig)
+    assert client.rest_client.proxy == proxy
+    await client.close()
+
+
+async def test_netrc_is_nobodys_token(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    kubeconfig.write_text(KUBECONFIG.replace("1001", "9"))
+    client = await connect.from_kubeconfig(kubeconfig)
+    with pytest.raises(Unreachable, match="Cannot connect"):  # nobody listens; two kinds of credentials would be another mistake
+        await request(client, "GET", "/version")
+    await client.close()
 
 
 async def test_a_pod_finds_its_service_account_where_the_runtime_put_it(
