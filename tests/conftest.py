@@ -24,8 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many run side by side under `-n auto`: each has a cluster of its own, which wants a processor and 2 GiB."""
-    return max(1, min(len(os.sched_getaffinity(0)), available_memory() // 2**31))
+    """How many run side by side under `-n auto`: each has a cluster of its own, which wants 2 GiB; and as tests wait a good deal of
+    their time, one more than there are processors."""
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, available_memory() // 2**31))
 
 
 def available_memory() -> int:

@@ -87,7 +87,8 @@ async def test_netrc_is_nobodys_token(kubeconfig: Path, tmp_path: Path, monkeypa
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     kubeconfig.write_text(KUBECONFIG.replace("1001", "9"))
     client = await connect.from_kubeconfig(kubeconfig)
-    with pytest.raises(Unreachable, match="Cannot connect"):  # nobody listens; two kinds of credentials would be another mistake
+    # Nobody listens. Two kinds of credentials would be another mistake.
+    with pytest.raises(Unreachable, match="Cannot connect"):
         await request(client, "GET", "/version")
     await client.close()
 
