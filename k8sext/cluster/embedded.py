@@ -216,7 +216,14 @@ def _remove(layout: Layout) -> None:
     """Remove what is ours, and the folder if nothing else is in it: the learner may have named a folder of their own."""
     for folder in (layout.pki, layout.logs, layout.etcd, layout.nodes, layout.temporary, layout.kubectl_cache):
         shutil.rmtree(folder, ignore_errors=True)
-    files = (layout.kubeconfig, layout.config, layout.state, layout.nodes_file, layout.supervisor_lock)
+    files = (
+        layout.kubeconfig,
+        layout.config,
+        layout.state,
+        layout.nodes_file,
+        layout.etcd_unfinished,
+        layout.supervisor_lock,
+    )
     for file in (*files, layout.data / "egress-selector.yaml", layout.data / "nodes.lock", *layout.data.glob(".*.tmp")):
         file.unlink(missing_ok=True)
     layout.marker.unlink(missing_ok=True)

@@ -58,6 +58,11 @@ class Layout:
         return self.data / "etcd"
 
     @property
+    def etcd_unfinished(self) -> Path:
+        """There as long as etcd's own files are being made and hold nothing yet."""
+        return self.data / "etcd.unfinished"
+
+    @property
     def nodes(self) -> Path:
         """One folder a node."""
         return self.data / "nodes"

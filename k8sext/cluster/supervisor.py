@@ -62,11 +62,13 @@ class Supervisor:
         self.save()
         keepers: list[asyncio.Task[None]] = []
         try:
+            self.make_room_for_etcd()
             await self.open_the_way_to_pods()
             async with asyncio.timeout(START_LIMIT):
                 for stage in stages(self.layout, self.config):
                     keepers += [asyncio.create_task(self.keep(component)) for component in stage]
                     await self.first(*[self.healthy(component) for component in stage], keepers=keepers)
+                    self.layout.etcd_unfinished.unlink(missing_ok=True)  # etcd is in the first stage
                 nodes = [self.node_ready(name) for name in wanted(self.layout)]
                 await self.first(self.default_service_account(), *nodes, keepers=keepers)
             self.report(phase="ready")
@@ -92,6 +94,13 @@ class Supervisor:
             shutil.rmtree(self.layout.sockets, ignore_errors=True)
             self.report(phase="failed" if failed else "stopped")
         return 1 if failed else 0
+
+    def make_room_for_etcd(self) -> None:
+        """An etcd that is killed before it has become its own leader never does so again: begin anew, nothing is in it yet."""
+        if self.layout.etcd_unfinished.exists():
+            shutil.rmtree(self.layout.etcd, ignore_errors=True)
+        elif not self.layout.etcd.exists():
+            self.layout.etcd_unfinished.touch(0o600)
 
     async def open_the_way_to_pods(self) -> None:
         """Choose the addresses behind the pods' own, and serve the relay that leads there."""

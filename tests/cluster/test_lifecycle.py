@@ -138,6 +138,29 @@ def test_ctrl_c_during_the_start_leaves_nothing(data: Path, eventually) -> None:
     assert clusters.up("one", data).started_here
 
 
+def test_an_etcd_that_ended_while_it_made_its_files_begins_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = layout("one", data)
+    half = where.etcd / "member" / "wal" / "0000000000000000-0000000000000000.wal"
+    prepare = embedded._prepare
+
+    def with_an_etcd_that_ends(where, found, *rest):
+        ends = tmp_path / "ends"
+        ends.write_text(f"#!/bin/sh\nmkdir -p {half.parent}\necho half a record > {half}\nexit 7\n")
+        ends.chmod(0o755)
+        prepare(where, {**found, "etcd": ends}, *rest)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(embedded, "_prepare", with_an_etcd_that_ends)
+        with pytest.raises(ClusterError, match="etcd ended with code 7"):
+            clusters.up("one", data)
+    assert half.exists()
+    clusters.up("one", data).kubectl("create", "namespace", "kept")
+    embedded._stop(where)
+    assert "kept" in clusters.up("one", data).kubectl("get", "namespaces", "-o", "name"), "what is finished stays"
+
+
 def test_clusters_live_side_by_side(data: Path, tmp_path: Path) -> None:
     one = clusters.up("one", data)
     with clusters.up("two", tmp_path / "two") as two:
