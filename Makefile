@@ -47,7 +47,7 @@ SIDE_BY_SIDE = $(BIN)/pytest tests --ignore=tests/browser -m $(1) -n auto --dist
 pytest: setup ## the tests but those marked slow, and the browser's
 	$(call SIDE_BY_SIDE,"not slow")
 
-slow-test: setup ## rounds of faults, other people's clusters, builds
+slow-test: setup ## rounds of faults, rare accidents, other people's clusters, builds
 	$(call SIDE_BY_SIDE,slow)
 
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.

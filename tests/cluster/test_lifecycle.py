@@ -107,6 +107,7 @@ def test_after_sigkill_of_the_supervisor_nothing_runs_on_and_up_recovers_the_dat
     assert again.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
 
 
+@pytest.mark.slow
 def test_stale_state_of_a_machine_that_was_switched_off_is_no_running_cluster(data: Path) -> None:
     where = layout("one", data)
     data.mkdir()
@@ -138,6 +139,7 @@ def test_ctrl_c_during_the_start_leaves_nothing(data: Path, eventually) -> None:
     assert clusters.up("one", data).started_here
 
 
+@pytest.mark.slow
 def test_an_etcd_that_ended_while_it_made_its_files_begins_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +163,7 @@ def test_an_etcd_that_ended_while_it_made_its_files_begins_anew(
     assert "kept" in clusters.up("one", data).kubectl("get", "namespaces", "-o", "name"), "what is finished stays"
 
 
+@pytest.mark.slow
 def test_clusters_live_side_by_side(data: Path, tmp_path: Path) -> None:
     one = clusters.up("one", data)
     with clusters.up("two", tmp_path / "two") as two:
@@ -178,6 +181,7 @@ def test_a_taken_port_is_one_sentence(data: Path) -> None:
     assert f"Port {port} of 127.0.0.1 is taken" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_another_port_of_a_running_cluster_is_refused(data: Path) -> None:
     clusters.up("one", data)
     with pytest.raises(ClusterError, match="stop it first with `k8sext down --name one`"):
@@ -207,6 +211,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     assert done.returncode == 1 and "cannot be written" in done.stderr and "--data" in done.stderr
 
 
+@pytest.mark.slow
 def test_down_leaves_foreign_files_in_a_folder_of_the_learners_own(data: Path) -> None:
     clusters.up("one", data)
     (data / "thesis.txt").write_text("mine")
@@ -238,6 +243,7 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert k8sext("upp", check=False).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_socket_folder_made_by_somebody_else_is_refused(data: Path, tmp_path: Path) -> None:
     where = layout("one", data)
     where.sockets.symlink_to(tmp_path)
@@ -268,6 +274,7 @@ def test_a_name_given_in_a_notebook_of_another_cluster_means_that_name(
     assert layout("class-2").data != tmp_path / "main"
 
 
+@pytest.mark.slow
 def test_down_finds_the_supervisor_also_when_the_state_was_damaged(data: Path) -> None:
     found = clusters.up("one", data)
     found.layout.state.write_text("{")
@@ -276,6 +283,7 @@ def test_down_finds_the_supervisor_also_when_the_state_was_damaged(data: Path) -
     assert processes_of(data) == [] and not data.exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_configuration_is_one_sentence_and_down_still_works(data: Path) -> None:
     found = clusters.up("one", data)
     found.layout.config.write_text("{")
@@ -285,12 +293,14 @@ def test_a_damaged_configuration_is_one_sentence_and_down_still_works(data: Path
     assert clusters.down(found.layout)
 
 
+@pytest.mark.slow
 def test_a_proxy_in_the_environment_is_not_asked_for_loopback(data: Path) -> None:
     dead = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     k8sext("up", "--name", "one", "--data", str(data), **dead)
     assert k8sext("status", "--name", "one", "--data", str(data), **dead).returncode == 0
 
 
+@pytest.mark.slow
 def test_sigterm_during_the_start_leaves_nothing(data: Path, eventually) -> None:
     call = subprocess.Popen(
         [sys.executable, "-m", "k8sext", "up", "--name", "one", "--data", str(data)], stderr=subprocess.PIPE

@@ -23,7 +23,7 @@ from k8sext.notebook import needs
 from tests.existing.conftest import Up, k8sext, made_by_notebooks
 from tests.existing.snapshot import difference, settled, snapshot
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = [path.stem[:2] for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))]
 WITH_WEBHOOKS = ["08", "09", "15"]
@@ -212,7 +212,6 @@ def test_what_this_provider_cannot_do_it_says(borrowed: clusters.Cluster) -> Non
     assert k8sext("kubeconfig", *data).stdout.strip() == str(borrowed.kubeconfig)
 
 
-@pytest.mark.slow
 def test_down_leaves_the_cluster_as_it_was_also_in_the_middle_of_a_notebook(
     host: clusters.Cluster, borrow: Up, borrowed: clusters.Cluster
 ) -> None:
@@ -235,7 +234,6 @@ def test_down_leaves_the_cluster_as_it_was_also_in_the_middle_of_a_notebook(
     assert difference(before, settled(host)) == []
 
 
-@pytest.mark.slow
 def test_where_another_learner_took_over_down_removes_only_the_folder(
     host: clusters.Cluster, borrow: Up, tmp_path: Path
 ) -> None:
@@ -295,7 +293,6 @@ def run_notebooks(numbers: list[str], **variables: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-@pytest.mark.slow
 def test_notebooks_run_on_it_and_leave_nothing(host: clusters.Cluster, request: pytest.FixtureRequest) -> None:
     before = settled(host)
     numbers = NOTEBOOKS if request.config.getoption("--long") else ["00", "04", "07"]
@@ -303,7 +300,6 @@ def test_notebooks_run_on_it_and_leave_nothing(host: clusters.Cluster, request: 
     assert difference(before, settled(host)) == []
 
 
-@pytest.mark.slow
 def test_notebooks_with_webhooks_run_where_the_control_plane_cannot_call_this_machine(
     host: clusters.Cluster, borrow: Up, request: pytest.FixtureRequest
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from k8sext.cluster.errors import ClusterError, Unavailable, writing
 from k8sext.cluster.paths import cache_folder
-from k8sext.cluster.programs import build, download, installed
+from k8sext.cluster.programs import installed
 from k8sext.cluster.programs.progress import Progress
 from k8sext.versions import KUBERNETES
 
@@ -91,6 +91,8 @@ def _fetch(missing: list[str], progress: Progress) -> dict[str, Path]:
 
 
 def _from_first_source(names: list[str], folder: Path, progress: Progress) -> None:
+    from k8sext.cluster.programs import build, download  # here: what is seldom needed is not loaded by every command
+
     sources: list[tuple[str, Callable[[list[str], Path, str, Progress], None]]] = [
         ("download", download.fetch),
         ("build", build.fetch),

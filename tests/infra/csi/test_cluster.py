@@ -107,6 +107,7 @@ def test_a_node_says_which_driver_it_has(storage: Storage) -> None:
     assert storage.get("node", "k8sext-worker")["metadata"]["labels"]["topology.csi.k8sext.dev/node"] == "k8sext-worker"
 
 
+@pytest.mark.slow
 def test_two_replicas_keep_their_data_over_pod_deletion_and_a_killed_kubelet(storage: Storage) -> None:
     storage.apply("statefulset.yaml")
     starts = [0, 0]
@@ -146,6 +147,7 @@ def test_a_volume_that_nobody_uses_any_more_is_taken_back_and_removed(storage: S
     storage.until(lambda: volume["metadata"]["name"] not in storage.kubectl("get", "pv", "-o", "name"))
 
 
+@pytest.mark.slow
 def test_a_pod_that_went_while_no_kubelet_ran_leaves_nothing_published(storage: Storage) -> None:
     storage.apply("claim.yaml")
     storage.apply("pod.yaml")
