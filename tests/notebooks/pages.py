@@ -59,7 +59,7 @@ def is_compared(cell: Any) -> bool:
 
 def sanitise(text: str) -> str:
     """Put in a text what nbval puts there before it compares."""
-    for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (.*)$", SANITISER.read_text(), re.MULTILINE):
+    for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: ?(.*)$", SANITISER.read_text(), re.MULTILINE):
         text = re.sub(pattern, replacement, text)
     return text
 

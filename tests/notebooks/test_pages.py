@@ -19,6 +19,7 @@ from tests.notebooks.pages import (
     read_product,
     read_source,
     reading_minutes,
+    sanitise,
     sources,
 )
 
@@ -188,3 +189,12 @@ def test_outputs_are_compared_in_four_of_five_cells(record_property):
     share = sum(map(is_compared, cells)) / len(cells)
     record_property("share of compared cells", share)
     assert share >= 0.8
+
+
+def test_what_kubectl_logs_of_a_watch_that_it_ends_is_no_output():
+    noise = (
+        'I1123 09:21:04.140182 28095 reflector.go:664] "Warning: watch ended with error" type="*unstructured.Unstructured" '
+        'err="an error on the server (\\"unable to decode an event from the watch stream: context canceled\\")"\n'
+    )
+    assert sanitise(f"{noise}pod/hello condition met\n") == "pod/hello condition met\n"
+    assert "gone" in sanitise("E1123 09:21:04.140182 28095 reflector.go:664] the server is gone\n")
