@@ -100,9 +100,11 @@ def eventually() -> Callable[..., None]:
 
 
 def wait_for(condition: Callable[[], object], within: float = 90.0, every: float = 0.05) -> None:
-    """Ask a condition until its answer is true; its AssertionErrors and false answers mean: not yet."""
+    """Ask a condition until its answer is true; its AssertionErrors and false answers mean: not yet. A question that takes long is asked
+    less often: the machine has to answer it besides what we wait for."""
     deadline = time.monotonic() + within
     while True:
+        asked = time.monotonic()
         try:
             answer: object = condition()
         except AssertionError as error:
@@ -114,4 +116,4 @@ def wait_for(condition: Callable[[], object], within: float = 90.0, every: float
             last = answer
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within} s; last answer: {last!r}")
-        time.sleep(every)
+        time.sleep(max(every, time.monotonic() - asked))

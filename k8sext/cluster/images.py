@@ -40,7 +40,7 @@ def list_images(cluster: Cluster = None, data: Data = None) -> None:
     from k8sext.infra.cri.oci.store import ImageStore
 
     for image in ImageStore(_folder(cluster, data)).all():
-        print(f"{', '.join(image.names):60} {image.size / 1e6:8.1f} MB")
+        print(f"{', '.join(image.tags or image.digests):60} {image.size / 1e6:8.1f} MB")
 
 
 def _folder(name: str | None, data: str | None) -> Path:

@@ -100,11 +100,10 @@ class ImageService(api_pb2_grpc.ImageServiceServicer):
 def stored_image(image: StoredImage) -> api.Image:
     """Describe an image of the store."""
     user, _, _ = (image.config.get("User") or "0").partition(":")
-    digests = [name for name in image.names if "@" in name]
     described = api.Image(
         id=image.id,
-        repo_tags=[name for name in image.names if "@" not in name],
-        repo_digests=digests or [f"{name.rpartition(':')[0]}@{image.id}" for name in image.names[:1]],
+        repo_tags=image.tags,
+        repo_digests=image.digests,
         size=image.size,
         spec=api.ImageSpec(image=image.names[0] if image.names else image.id),
     )

@@ -82,6 +82,14 @@ def test_an_archive_is_unpacked_and_found_by_name_and_id(images: ImageStore, tmp
     assert sorted(path.name for path in images.folder.iterdir()) == ["index.json", "lock"]
 
 
+def test_an_image_that_goes_while_it_is_looked_at_is_not_here(images: ImageStore, tmp_path: Path):
+    images.load(archive(tmp_path / "a.tar", layer(entry("x", b"x"))))
+    index = (images.folder / "index.json").read_text()
+    images.remove(NAME)
+    (images.folder / "index.json").write_text(index)
+    assert images.find(NAME) is None and images.all() == []
+
+
 def test_layers_lie_on_each_other_and_a_whiteout_removes(images: ImageStore, tmp_path: Path):
     lower = layer(entry("etc/one", b"1"), entry("etc/two", b"2"))
     upper = layer(entry("etc/.wh.one"), entry("etc/two", b"22"))
@@ -164,6 +172,8 @@ def test_a_layer_that_is_cut_off_leaves_nothing_behind(images: ImageStore, tmp_p
         ("localhost/x", "localhost/x:latest"),
         ("registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.9"),
         ("host:5000/x", "host:5000/x:latest"),
+        ("host:5000/x:1@sha256:12", "host:5000/x@sha256:12"),
+        ("org/tool@sha256:12", "docker.io/org/tool@sha256:12"),
     ],
 )
 def test_references_are_completed_as_docker_does(short: str, full: str):

@@ -1,13 +1,13 @@
 """The runtime handler `oci`: containers with a root folder, namespaces and a network of their own.
 
 A pod asks for it by its RuntimeClass. Read in this order: `handler` (what happens to a pod and its containers),
-`bundle` (config.json, field by field: what a container *is*), `room` and `network` (where the cables run), `images`
-(from an archive or a registry to a folder), `possible` (whether this machine allows it).
+`bundle` (config.json, field by field: what a container *is*), `room` and `network` (where the cables run), `store`
+(images, from an archive or a registry to a folder), `possible` (whether this machine allows it).
 
 Who does what: the shim holds a pod's first process, which holds the pod's namespaces; the network plugin
 `k8sext-bridge` wires its network namespace up; the kept program crun makes each container from its bundle and stays
 in front of it, as a child of the shim, so that logs, exec, attach and exit codes go the way they go under `process`.
-skopeo and umoci fetch and unpack images.
+skopeo and umoci fetch and unpack images; which mirrors skopeo asks is said where it looks for that (containers-registries.conf(5)).
 
 - As root: everything below. Without root: in a user namespace, where root is we; so `runAsUser` other than 0 is refused.
 - Honoured: namespaces (network, ipc, uts, pid, mount) shared as the pod asks, hostNetwork, hostPID, hostIPC; command, environment,

@@ -3,14 +3,16 @@
 How layers are fetched and laid on each other is not what this room teaches, so kept programs do it. What remains is
 to distrust the input: an archive may be a bomb, and what cannot be unpacked must leave nothing behind.
 
-    index.json          name to id
+    index.json          name to id; what came from a registry has two: registry/name:tag and registry/name@digest
     <id>/image.json     id, size and the image's config (Entrypoint, Cmd, Env, User, WorkingDir, StopSignal)
     <id>/rootfs/        the files, the layers laid on each other
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -20,7 +22,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +48,16 @@ class StoredImage(NamedTuple):
     config: Json
     rootfs: Path
 
+    @property
+    def tags(self) -> list[str]:
+        """The names that may come to mean another image."""
+        return [name for name in self.names if "@" not in name]
+
+    @property
+    def digests(self) -> list[str]:
+        """The names that mean this image for ever."""
+        return [name for name in self.names if "@" in name]
+
 
 class ImageStore:
     """The images of one machine; several processes may use it."""
@@ -57,7 +69,7 @@ class ImageStore:
     def all(self) -> list[StoredImage]:
         """Return every image."""
         names = self._names()
-        return [self._read(identifier, names) for identifier in dict.fromkeys(names.values())]
+        return [found for identifier in dict.fromkeys(names.values()) if (found := self._read(identifier, names))]
 
     def find(self, reference: str) -> StoredImage | None:
         """Return the image of a name or an id, None when it is not here."""
@@ -76,25 +88,29 @@ class ImageStore:
 
     def pull(self, reference: str, credentials: str = "") -> str:
         """Fetch an image from its registry and return its id; `credentials` are user:password. Raises ImageError."""
-        name = full_name(reference)
-        return self._take(f"docker://{name}", [name], credentials)
+        return self._take(None, [full_name(reference)], credentials)
 
     def remove(self, reference: str) -> None:
-        """Remove an image with all its names, or one name of several. To remove what is not here is no error."""
+        """Remove an image with all its names, given by any of them or its id. To remove what is not here is no error."""
         with self._locked():
             names = self._names()
             identifier = reference if reference in names.values() else names.get(full_name(reference))
             gone = [name for name, other in names.items() if other == identifier]
             write_aside(self.folder / "index.json", json.dumps({n: i for n, i in names.items() if n not in gone}))
-            if identifier:
-                remove_tree(self._place(identifier))
+            if identifier and self._place(identifier).exists():
+                self._place(identifier).rename(self.folder / "new-removed")  # half an image must never be found
+                remove_tree(self.folder / "new-removed")
 
-    def _take(self, source: str, names: list[str], credentials: str = "") -> str:
+    def _take(self, archive: str | None, names: list[str], credentials: str = "") -> str:
         if missing := missing_for_images():
             raise ImageError(f"images cannot be unpacked here: install {' and '.join(missing)}")
         with self._locked(), tempfile.TemporaryDirectory(prefix="new-", dir=self.folder) as scratch:
             layout = Path(scratch, "layout")
-            self._fetch(source, layout, credentials, Path(scratch))
+            if archive is None:
+                _permit(names[0], credentials, Path(scratch))
+                names = list(dict.fromkeys([*names, _with_digest(names[0], Path(scratch))]))
+            source = archive or f"docker://{names[-1]}"
+            _run([*_skopeo(Path(scratch), "copy"), "--quiet", source, f"oci:{layout}:image"], Path(scratch))
             manifest = _blob(layout, json.loads((layout / "index.json").read_text())["manifests"][0]["digest"])
             identifier = manifest["config"]["digest"]
             if not self._place(identifier).exists():
@@ -102,14 +118,6 @@ class ImageStore:
                 Path(scratch, "image").rename(self._place(identifier))
             write_aside(self.folder / "index.json", json.dumps(self._names() | dict.fromkeys(names, identifier)))
         return identifier
-
-    def _fetch(self, source: str, layout: Path, credentials: str, scratch: Path) -> None:
-        command = [str(program_at("skopeo")), "--insecure-policy", "--tmpdir", str(scratch), "copy", "--quiet"]
-        if credentials:  # in a file, as everybody may read the command lines of others
-            (scratch / "auth").write_text(credentials)
-            (scratch / "auth").chmod(0o600)
-            command += ["--authfile", str(scratch / "auth")]
-        _run([*command, source, f"oci:{layout}:image"], scratch)
 
     def _unpack(self, layout: Path, manifest: Json, target: Path) -> None:
         size = sum(_measure(layout / "blobs" / "sha256" / _hex(layer["digest"])) for layer in manifest["layers"])
@@ -131,9 +139,12 @@ class ImageStore:
         except FileNotFoundError:
             return {}
 
-    def _read(self, identifier: str, names: dict[str, str]) -> StoredImage:
+    def _read(self, identifier: str, names: dict[str, str]) -> StoredImage | None:
         place = self._place(identifier)
-        found = json.loads((place / "image.json").read_text())
+        try:
+            found = json.loads((place / "image.json").read_text())
+        except FileNotFoundError:  # removed since the names were read
+            return None
         known = [name for name, other in names.items() if other == identifier]
         return StoredImage(identifier, known, found["size"], found["config"], place / "rootfs")
 
@@ -151,7 +162,7 @@ class ImageStore:
 
 
 def full_name(reference: str) -> str:
-    """Return a reference with registry and tag, as Docker fills them in; raise ImageError for what is none."""
+    """Return a reference with registry and tag, as Docker fills them in; a digest makes a tag idle. Raises ImageError for what is none."""
     if not _REFERENCE.fullmatch(reference) or ".." in reference:
         raise ImageError(f"{reference[:80]!r} is no image reference: write it as registry/name:tag")
     first, slash, _ = reference.partition("/")
@@ -159,8 +170,32 @@ def full_name(reference: str) -> str:
         reference = f"docker.io/library/{reference}"
     elif not ("." in first or ":" in first or first == "localhost"):
         reference = f"docker.io/{reference}"
-    last = reference.rpartition("/")[2]
-    return reference if ":" in last or "@" in last else f"{reference}:latest"
+    folder, _, last = reference.rpartition("/")
+    name, at, digest = last.partition("@")
+    if at:
+        return f"{folder}/{name.partition(':')[0]}@{digest}"
+    return reference if ":" in name else f"{reference}:latest"
+
+
+def _skopeo(scratch: Path, verb: str) -> list[str]:
+    command = [str(program_at("skopeo")), "--insecure-policy", "--tmpdir", str(scratch), verb]
+    return [*command, "--authfile", str(scratch / "auth")] if (scratch / "auth").exists() else command
+
+
+def _permit(name: str, credentials: str, scratch: Path) -> None:
+    """Give skopeo what the registry wants to see: in a file, as everybody may read the command lines of others."""
+    if credentials:
+        entry = {"auth": base64.b64encode(credentials.encode()).decode()}
+        write_aside(scratch / "auth", json.dumps({"auths": {name.partition("/")[0]: entry}}))
+
+
+def _with_digest(name: str, scratch: Path) -> str:
+    """Return the name that means for ever what this one means now: its tag may move on before the image is here."""
+    if "@" in name:
+        return name
+    _run([*_skopeo(scratch, "inspect"), "--raw", f"docker://{name}"], scratch, scratch / "manifest")
+    digest = hashlib.sha256((scratch / "manifest").read_bytes()).hexdigest()
+    return f"{name.rpartition(':')[0]}@sha256:{digest}"
 
 
 def _look_into(archive: Path) -> tuple[str, list[str]]:
@@ -226,10 +261,13 @@ def _hex(digest: str) -> str:
     return match[1]
 
 
-def _run(command: list[str], folder: Path) -> None:
-    """Run a program to its end; it is stopped when it takes too long or fills the disk. Raises ImageError with its last words."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
+def _run(command: list[str], folder: Path, result: Path | None = None) -> None:
+    """Run a program to its end; it is stopped when it takes too long or fills the disk. Raises ImageError with its last words.
+
+    What it prints goes to the file `result`, if there is one.
+    """
+    with tempfile.TemporaryFile() as output, result.open("wb") if result else nullcontext(output) as printed:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=output, cwd=folder)
         deadline, free = time.monotonic() + FETCH_SECONDS, _free(folder)
         try:
             while process.poll() is None:
