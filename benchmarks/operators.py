@@ -25,7 +25,7 @@ from benchmarks.report import Row
 from k8sext import cluster
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
-from k8sext.kube.request import request
+from k8sext.kube.request import ApiError, request
 from k8sext.operators.reconcile import pods_path, reports_path
 
 HERE = Path(__file__).parent
@@ -128,8 +128,14 @@ async def _namespace(server: PrivateApiServer, namespace: str) -> None:
 
 async def _clear(server: PrivateApiServer, namespace: str) -> None:
     client = await from_kubeconfig(server.kubeconfig)
-    for path in (reports_path(namespace), pods_path(namespace)):
-        await request(client, "DELETE", path, query={"gracePeriodSeconds": 0}, timeout=300)
+    left = [reports_path(namespace), pods_path(namespace)]
+    while left:
+        try:
+            await request(client, "DELETE", left[0], query={"gracePeriodSeconds": 0}, timeout=300)
+            left.pop(0)
+        except ApiError as error:
+            if error.code != 504:  # after a minute the server wants to be asked again for the rest
+                raise
     await client.close()
 
 

@@ -135,8 +135,10 @@ async def test_a_supervisor_whose_folder_was_removed_by_hand_ends_with_its_conta
     await own.eventually(own.log)
     container, shim = int(own.log()[0].split()[-1]), own.server.shim()
     own.server.stop(signal.SIGKILL)
+    specs = [json.loads(file.read_text()) for file in own.server.root.glob("node/cri/containers/*/spec.json")]
     shutil.rmtree(own.server.root)
     await own.eventually(lambda: not _runs(shim) and not _runs(container))
+    assert specs and not [entrance for spec in specs for entrance in spec["cgroups"] if Path(entrance).exists()]
 
 
 async def test_stop_all_spares_a_process_that_has_only_the_number_of_an_old_one(folder: Path) -> None:
