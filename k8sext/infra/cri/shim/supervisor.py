@@ -1,7 +1,7 @@
 """Hold the containers of a node: start, signal, kill, log, attach; remember how they ended."""
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH105, PTH110, PTH123
+# ruff: noqa: PTH105, PTH106, PTH110, PTH120, PTH123
 
 from __future__ import annotations
 
