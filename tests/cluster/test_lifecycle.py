@@ -9,7 +9,10 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
@@ -35,6 +38,18 @@ def k8sext(*arguments: str, check: bool = True, **environment: str) -> subproces
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Every process whose command line names a folder."""
     return [p for p in psutil.process_iter(["cmdline"]) if any(str(folder) in part for part in p.info["cmdline"] or [])]
+
+
+@contextmanager
+def in_place_of(program: str, script: str, folder: Path) -> Iterator[None]:
+    """Let `up` take a shell script for one of the programs."""
+    prepare, file = embedded._prepare, folder / "script"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    with mock.patch.object(
+        embedded, "_prepare", lambda where, found, *rest: prepare(where, {**found, program: file}, *rest)
+    ):
+        yield
 
 
 @pytest.fixture
@@ -140,23 +155,12 @@ def test_ctrl_c_during_the_start_leaves_nothing(data: Path, eventually) -> None:
 
 
 @pytest.mark.slow
-def test_an_etcd_that_ended_while_it_made_its_files_begins_anew(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_etcd_that_ended_while_it_made_its_files_begins_anew(data: Path, tmp_path: Path) -> None:
     where = layout("one", data)
     half = where.etcd / "member" / "wal" / "0000000000000000-0000000000000000.wal"
-    prepare = embedded._prepare
-
-    def with_an_etcd_that_ends(where, found, *rest):
-        ends = tmp_path / "ends"
-        ends.write_text(f"#!/bin/sh\nmkdir -p {half.parent}\necho half a record > {half}\nexit 7\n")
-        ends.chmod(0o755)
-        prepare(where, {**found, "etcd": ends}, *rest)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(embedded, "_prepare", with_an_etcd_that_ends)
-        with pytest.raises(ClusterError, match="etcd ended with code 7"):
-            clusters.up("one", data)
+    script = f"mkdir -p {half.parent}; echo half a record > {half}; exit 7"
+    with in_place_of("etcd", script, tmp_path), pytest.raises(ClusterError, match="etcd ended with code 7"):
+        clusters.up("one", data)
     assert half.exists()
     clusters.up("one", data).kubectl("create", "namespace", "kept")
     embedded._stop(where)
@@ -188,19 +192,9 @@ def test_another_port_of_a_running_cluster_is_refused(data: Path) -> None:
         clusters.up("one", data, port=1)
 
 
-def test_a_program_that_does_not_start_is_said_with_its_last_words(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare = embedded._prepare
-
-    def with_a_broken_scheduler(where, found, *rest):
-        broken = tmp_path / "broken"
-        broken.write_text("#!/bin/sh\necho no luck today\nexit 7\n")
-        broken.chmod(0o755)
-        prepare(where, {**found, "kube-scheduler": broken}, *rest)
-
-    monkeypatch.setattr(embedded, "_prepare", with_a_broken_scheduler)
-    with pytest.raises(ClusterError, match=r"(?s)kube-scheduler ended with code 7 .*no luck today"):
+def test_a_program_that_does_not_start_is_said_with_its_last_words(data: Path, tmp_path: Path) -> None:
+    said = r"(?s)kube-scheduler ended with code 7 .*no luck today"
+    with in_place_of("kube-scheduler", "echo no luck today; exit 7", tmp_path), pytest.raises(ClusterError, match=said):
         clusters.up("one", data)
     assert not supervisor.is_running(layout("one", data))
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,12 +32,13 @@ def main(handler: str, program: str, box: str, folder: Path) -> None:
         images.fill(registry, box)
     with serving(registry):
         environment = {**os.environ, **registry.stand_in(folder / "home", *images.REGISTRIES)}
-        with _runtime(python, handler, folder, environment):
+        with runtime(python, handler, folder, environment):
             subprocess.run([program, *options], cwd=folder, check=False, timeout=1800)
 
 
 @contextmanager
-def _runtime(python: str, handler: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+def runtime(python: str, handler: str, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Serve the runtime at cri.sock in a folder for the length of a block, and leave nothing of its pods."""
     root, options = folder / "root", ["--default-handler", handler, "--network", "machine"]
     words = ["-m", "k8sext.infra.cri", "--listen", f"unix://{folder}/cri.sock", "--root", str(root), *options]
     server = subprocess.Popen([python, *words], stderr=subprocess.DEVNULL, cwd="/", env=environment)

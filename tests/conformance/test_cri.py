@@ -6,17 +6,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from k8sext.cluster.errors import Unavailable
-from k8sext.infra.cri import stop_all
 from k8sext.infra.cri.images import BUILT_IN
 from k8sext.infra.cri.oci import possible
-from tests.conformance import busybox, critest
+from tests.conformance import busybox, critest, judgement
 
 NOT_OF_PROCESS = "|".join(
     [
@@ -70,34 +68,15 @@ def test_without_root_the_conformance_cases_pass_that_ask_for_no_other_image(fol
     program, box = shutil.which("critest"), shutil.which("busybox")
     if program is None or box is None:
         pytest.skip("needs critest and busybox on PATH: tests/conformance/README.md says how to get them")
-    python = busybox.environment(folder / "image", box)
+    python = str(busybox.environment(folder / "image", box))
     images = folder / "images.yaml"
     images.write_text(f"defaultTestContainerImage: {BUILT_IN}\nwebServerTestImage: {BUILT_IN}\n")
-    endpoint = f"unix://{folder}/cri.sock"
-    server = subprocess.Popen([python, "-m", "k8sext.infra.cri", "--listen", endpoint, "--root", str(folder / "root")])
-    try:
-        wait_for(folder / "cri.sock")
-        judge = [
-            program,
-            "-runtime-endpoint",
-            endpoint,
-            "-test-images-file",
-            str(images),
-            "-websocket-exec",
-            "-websocket-attach",
-        ]
-        chosen = [r"-ginkgo.focus=\[Conformance\]", f"-ginkgo.skip={NOT_OF_PROCESS}", "-ginkgo.no-color"]
-        done = subprocess.run([*judge, *chosen], cwd=folder, capture_output=True, text=True, check=False, timeout=600)
-    finally:
-        server.terminate()
-        server.wait(20)
-        stop_all(folder / "root", folder)
+    judge = [program, "-runtime-endpoint", f"unix://{folder}/cri.sock", "-test-images-file", str(images)]
+    chosen = [r"-ginkgo.focus=\[Conformance\]", f"-ginkgo.skip={NOT_OF_PROCESS}", "-ginkgo.no-color"]
+    with judgement.runtime(python, "process", folder, os.environ):
+        done = subprocess.run(
+            [*judge, "-websocket-exec", "-websocket-attach", *chosen],
+            cwd=folder, capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
     assert "0 Failed" in done.stdout
-
-
-def wait_for(socket: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not socket.exists():
-        assert time.monotonic() < deadline, "the runtime did not start"
-        time.sleep(0.05)

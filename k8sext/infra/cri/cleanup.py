@@ -45,7 +45,13 @@ def stop(folders: Iterable[Path]) -> None:
     _end(
         inits, signal.SIGTERM
     )  # had their supervisor been killed, the kernel would have told them; this is the second lock on the door
-    _wait(lambda: not [entrance for entrance in entrances if not remove_group(Path(entrance).parent)])
+    remove_groups(entrances)
+
+
+def remove_groups(entrances: Iterable[str]) -> None:
+    """Remove the cgroups that have these files, in which nothing runs any more."""
+    groups = {Path(entrance).parent for entrance in entrances}
+    _wait(lambda: not [group for group in groups if not remove_group(group)])
 
 
 def remove_group(group: Path) -> bool:

@@ -138,11 +138,13 @@ def test_nothing_is_written_or_linked_outside_the_root_folder(images: ImageStore
 
 def test_a_bomb_is_refused_before_it_goes_off(images: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "LARGEST_IMAGE", 1 << 20)
+    # So small a limit would be that of all that is written beside this test, too.
+    monkeypatch.setattr(store, "_free", lambda folder: 1 << 40)
     bomb = gzip.compress(layer(entry("zeros", bytes(4 << 20))))
     assert len(bomb) < 1 << 16
     (tmp_path / "layer").write_bytes(bomb)
     assert store._measure(tmp_path / "layer") > 1 << 20
-    with pytest.raises(ImageError, match=r"larger than|fills more than"):
+    with pytest.raises(ImageError, match="larger than"):
         images.load(archive(tmp_path / "a.tar", layer(entry("zeros", bytes(4 << 20)))))
     assert images.all() == [] and list(images.folder.glob("new-*")) == []
 

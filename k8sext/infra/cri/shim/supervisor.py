@@ -1,7 +1,7 @@
 """Hold the containers of a node: start, signal, kill, log, attach; remember how they ended."""
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH105, PTH106, PTH110, PTH120, PTH123
+# ruff: noqa: PTH105, PTH110, PTH123
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Supervisor:
         self._containers: dict[str, Program] = {}
         self._programs: dict[int, Program] = {}  # by the pid of their init
         self._clients: list[socket.socket] = []
-        self._groups: set[str] = set()
+        self._entrances: set[str] = set()  # to the cgroups of all containers
         self._ending = False
         self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -65,19 +65,10 @@ class Supervisor:
             self._finish_ended()
             if not self._ending and not os.path.exists("shim.json"):  # somebody removed the whole cluster by hand
                 self._end()
-        if not os.path.exists("shim.json"):
-            self._remove_groups()
+        if not os.path.exists("shim.json"):  # and nobody else knows of the containers' cgroups any more
+            from k8sext.infra.cri import cleanup  # here, as it needs pathlib
 
-    def _remove_groups(self) -> None:
-        """Remove the cgroups of all containers: nobody else knows of them any more. The kernel may take a moment to empty them."""
-        deadline = time.monotonic() + LOOK_SECONDS
-        while self._groups and time.monotonic() < deadline:
-            for group in list(self._groups):
-                with contextlib.suppress(OSError):
-                    os.rmdir(group)
-                if not os.path.exists(group):
-                    self._groups.discard(group)
-            time.sleep(0.01)
+            cleanup.remove_groups(self._entrances)
 
     def _accept(self, listener: socket.socket) -> None:
         client, _ = listener.accept()
@@ -131,7 +122,7 @@ class Supervisor:
             raise ValueError("the container is running already")
         spec = _read_spec(spec_path)
         log = CriLog(spec["log"]) if spec["log"] else None
-        self._groups |= {os.path.dirname(entrance) for entrance in spec["cgroups"]}
+        self._entrances.update(spec["cgroups"])
         program = self._run(container, spec, log, hold_stdin=not spec["stdin_once"])
         self._containers[container] = program
         record = {"init": program.started.init, "main": program.started.main}
