@@ -2,7 +2,7 @@
 ARG BASE=python:3.13-slim-bookworm
 FROM ${BASE}
 
-COPY k8sext/cluster/kind/image-requirements.txt /opt/k8sext/requirements.txt
+COPY image-requirements.txt /opt/k8sext/requirements.txt
 # Compiled files that name no time: the same sources give the same image.
 RUN python3 -m venv --without-pip /opt/k8sext \
  && python3 -m pip --python /opt/k8sext/bin/python install --quiet --no-cache-dir --no-compile --no-deps --require-hashes -r /opt/k8sext/requirements.txt \

@@ -39,16 +39,15 @@ check: setup ## ruff, pyright and import-linter
 
 test: check pytest notebooks-test ## all checks, unit and integration tests, and every notebook through nbval
 
-# Side by side, as processors and memory allow; each with a cluster of its own. What fails in that crowd is run again alone: what fails
-# alone, too, is a defect; what does not stands in the log above, for somebody to find the race.
-SIDE_BY_SIDE = $(BIN)/pytest tests --ignore=tests/browser -m $(1) -n auto --dist loadfile || \
-  { [ $$? -eq 1 ] && $(BIN)/pytest tests --ignore=tests/browser -m $(1) --last-failed --last-failed-no-failures none; }
+# Side by side, as processors and memory allow; each with a cluster of its own. What fails is run again alone, only to tell a race from a
+# plain defect: the exit code is that of the first run.
+SIDE_BY_SIDE = $(BIN)/python -m tests.support.side_by_side tests --ignore=tests/browser
 
 pytest: setup ## the tests but those marked slow, and the browser's
-	$(call SIDE_BY_SIDE,"not slow")
+	$(SIDE_BY_SIDE) -m "not slow"
 
 slow-test: setup ## rounds of faults, rare accidents, other people's clusters, builds
-	$(call SIDE_BY_SIDE,slow)
+	$(SIDE_BY_SIDE) -m slow
 
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
 browser-test: setup ## notebooks in JupyterLab, where there is a Chromium
@@ -68,8 +67,8 @@ test-all: check notebooks-test ## everything, with long rounds of faults; each n
 browser: setup ## open notebooks in JupyterLab with the system's Chromium
 	$(BIN)/pytest tests/browser --require-browser
 
-notebooks: setup ## run the MyST sources in notebooks/source and write notebooks/*.ipynb
-	$(BIN)/python -m tests.notebooks.make
+notebooks: setup ## run the MyST sources in notebooks/source and write notebooks/*.ipynb; one alone: NOTEBOOK=05
+	$(BIN)/python -m tests.notebooks.make $(NOTEBOOK)
 
 bench: setup ## measure, side by side with peers; prints medians and ratios
 	$(BIN)/python -m benchmarks
@@ -81,13 +80,13 @@ lock: setup ## pin the dependencies again, with hashes
 	$(BIN)/python -m pip install --quiet uv 2>/dev/null || true
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group dev pyproject.toml \
 	  -o requirements.txt --custom-compile-command 'make lock'
-	$(BIN)/python -m k8sext.cluster.kind.pin
+	$(BIN)/python -m tools.image_requirements
 
 programs-mod: setup ## write the Go module of the programs anew, after a change of k8sext/versions.py
-	$(BIN)/python -m k8sext.cluster.programs.pin
+	$(BIN)/python -m tools.programs_module
 
 clean: ## remove .venv and what tests left
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist
 
 bump: setup ## another Kubernetes for the whole workbook: VERSION=1.37.3 [ETCD=3.7.4] [NODE_IMAGE=kindest/node:v...@sha256:...]
-	$(BIN)/python -m k8sext.cluster.programs.bump $(VERSION) $(ETCD:%=--etcd=%) $(NODE_IMAGE:%=--node-image=%)
+	$(BIN)/python -m tools.bump $(VERSION) $(ETCD:%=--etcd=%) $(NODE_IMAGE:%=--node-image=%)

@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...]`: measure, each beside its peer in the same run, and print medians and ratios.
 
-Every module here with a function `run(rounds: int) -> Iterator[Row]` is a benchmark. Timings live here and never in tests.
+Every module here with a function `run(rounds: int) -> Iterator[Row]` is a benchmark. Timings live here and never in
+tests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Admission: creates per second and their latency without a webhook, with ours, with the same in Go, and with a policy in CEL.
+"""Admission: creates per second and their latency without a webhook, with ours, with the same in Go, and with a policy
+in CEL.
 
-All four run on the same API server and take turns. The webhooks are processes of their own that refuse the same ConfigMaps; the peer
-(peers/webhook) is written on Go's net/http. `python -m benchmarks.admission` alone serves ours, for this benchmark.
+All four run on the same API server and take turns. The webhooks are processes of their own that refuse the same
+ConfigMaps; the peer (peers/webhook) is written on Go's net/http. `python -m benchmarks.admission` alone serves ours,
+for this benchmark.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.report import Row
-from k8sext.admission import AdmissionRequest, Denied, Json, serve, validating
+from k8sext.admission import AdmissionRequest, Denied, serve, validating
 from k8sext.admission.registration import ca_bundle, configuration
 from k8sext.cluster import ClusterError, PrivateApiServer, private_api_server
 from k8sext.cluster.ports import choose
 from k8sext.kube import certificates as x509
+from k8sext.kube.objects import Json
 
 NAMESPACE = "bench"
 CREATES, AT_ONCE = 1500, 32

@@ -135,7 +135,8 @@ def _times(work: Callable[[], object], rounds: int) -> list[float]:
 
 
 def _message() -> Any:
-    """The few messages that hold the names: runtime.Unknown, PodList, Pod and ObjectMeta, with their official field numbers."""
+    """The few messages that hold the names: runtime.Unknown, PodList, Pod and ObjectMeta, with their official field
+    numbers."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="pods.proto", package="bench", syntax="proto2")

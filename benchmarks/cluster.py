@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks.report import Row
 from k8sext import __version__, cluster
-from k8sext.cluster import nodes
+from k8sext.cluster.providers.embedded import nodes
 
 LOAD = """
 import time

@@ -1,7 +1,7 @@
 """The network plugin beside the CNI project's own bridge plugin: one ADD and one DEL, as a runtime calls them.
 
-Both wire up the same pod, in turns, in a network namespace made for it. The peer is the plugin `bridge` with `host-local`
-(Debian: containernetworking-plugins), written in Go; without it there are only our own figures.
+Both wire up the same pod, in turns, in a network namespace made for it. The peer is the plugin `bridge` with
+`host-local` (Debian: containernetworking-plugins), written in Go; without it there are only our own figures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Storage: a volume's way to a pod and back, by links and by bind mounts, beside the Go driver csi-driver-host-path; and pods with a claim.
+"""Storage: a volume's way to a pod and back, by links and by bind mounts, beside the Go driver csi-driver-host-path;
+and pods with a claim.
 
-The peer is taken from PATH (`hostpathplugin`) and wants root, as bind mounts do; without it only our own ways are measured. Its calls are
-the same and go through the same client.
+The peer is taken from PATH (`hostpathplugin`) and wants root, as bind mounts do; without it only our own ways are
+measured. Its calls are the same and go through the same client.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Initializers: from the creation of a pod to its release with 0, 1 and 3 of them; what the proxy adds to GET, LIST and WATCH.
+"""Initializers: from the creation of a pod to its release with 0, 1 and 3 of them; what the proxy adds to GET, LIST and
+WATCH.
 
-The initializers, the proxy and the client are processes of their own; what is compared takes turns on one private API server. `python -m
-benchmarks.initializers KUBECONFIG` alone switches initializers on, for this benchmark.
+The initializers, the proxy and the client are processes of their own; what is compared takes turns on one private API
+server. `python -m benchmarks.initializers KUBECONFIG` alone switches initializers on, for this benchmark.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from typing import Any
 import aiohttp
 
 from benchmarks.report import Row
-from k8sext.admission import Json
 from k8sext.admission.initializers import initializer, start, switch_on
 from k8sext.admission.initializers.model import GROUP, read
 from k8sext.cluster import PrivateApiServer, private_api_server
+from k8sext.kube.objects import Json
 
 NAMESPACE = "bench"
 CHAINS = (0, 1, 3)

@@ -1,7 +1,7 @@
 """The embedded cluster beside a kind cluster of the same nodes: up, the start of a pod, all notebooks, memory.
 
-Needs Docker, and images that can be had (K8SEXT_KIND_NODE_IMAGE and K8SEXT_IMAGE_BASE name others): `python -m tests.kind --run
-python -m benchmarks kind` gives both where they are missing.
+Needs Docker, and images that can be had (K8SEXT_KIND_NODE_IMAGE and K8SEXT_IMAGE_BASE name others): `python -m
+tests.kind --run python -m benchmarks kind` gives both where they are missing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import psutil
 
 from benchmarks.report import Row
 from k8sext import __version__, cluster
+from k8sext.cluster.docker import check
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.kind.docker import check
 
 ROOT = Path(__file__).parents[1]
 PROVIDERS = ("embedded", "kind")

@@ -1,7 +1,8 @@
 """The operator: reports handled per second beside kopf and controller-runtime, memory, idle cost, and time to Ready.
 
-All three do the same on the same API server, which has no nodes: for each new report a status and a pod. A report is handled when both
-are stored. No one writes events. The controller-runtime program (peers/controller-runtime) has its client limits lifted and 16 workers.
+All three do the same on the same API server, which has no nodes: for each new report a status and a pod. A report is
+handled when both are stored. No one writes events. The controller-runtime program (peers/controller-runtime) has its
+client limits lifted and 16 workers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from k8sext import cluster
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.request import ApiError, request
-from k8sext.operators.reconcile import pods_path, reports_path
+from k8sext.kube.resource import NAMESPACES, PODS, SERVICE_ACCOUNTS
+from k8sext.operators.reconcile import REPORTS
 
 HERE = Path(__file__).parent
 MANIFESTS = HERE.parent / "manifests" / "operators"
@@ -79,7 +81,7 @@ def _command(server: PrivateApiServer, name: str, namespace: str, peer: Path | N
                 "run",
                 "-q",
                 "-m",
-                "k8sext.operators.framework",
+                "k8sext.operators.kopf_operator",
                 "--namespace",
                 namespace,
             ]
@@ -119,16 +121,16 @@ def _operator(
 
 async def _namespace(server: PrivateApiServer, namespace: str) -> None:
     client = await from_kubeconfig(server.kubeconfig)
-    await request(client, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    await request(client, "POST", NAMESPACES.collection(), {"metadata": {"name": namespace}})
     for account in ("default", "weather-collector"):
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        path = SERVICE_ACCOUNTS.collection(namespace)
         await request(client, "POST", path, {"metadata": {"name": account}})
     await client.close()
 
 
 async def _clear(server: PrivateApiServer, namespace: str) -> None:
     client = await from_kubeconfig(server.kubeconfig)
-    left = [reports_path(namespace), pods_path(namespace)]
+    left = [REPORTS.collection(namespace), PODS.collection(namespace)]
     while left:
         try:
             await request(client, "DELETE", left[0], query={"gracePeriodSeconds": 0}, timeout=300)
@@ -152,7 +154,7 @@ async def _handle(server: PrivateApiServer, namespace: str, count: int, prefix: 
                 "kind": "WeatherReport",
                 "metadata": {"name": f"{prefix}-{number}"},
             }
-            await request(client, "POST", reports_path(namespace), body | {"spec": {"city": "Oslo", "days": 1}})
+            await request(client, "POST", REPORTS.collection(namespace), body | {"spec": {"city": "Oslo", "days": 1}})
 
     began = time.perf_counter()
     await asyncio.gather(*(create() for _ in range(min(AT_ONCE, count))))
@@ -167,12 +169,13 @@ async def _handle(server: PrivateApiServer, namespace: str, count: int, prefix: 
 
 async def _count(client: ApiClient, namespace: str) -> int:
     """How many pods there are, without reading them all."""
-    answer = await request(client, "GET", pods_path(namespace), query={"limit": 1})
+    answer = await request(client, "GET", PODS.collection(namespace), query={"limit": 1})
     return len(answer["items"]) + answer["metadata"].get("remainingItemCount", 0)
 
 
 def _many(server: PrivateApiServer) -> Iterator[Row]:
-    """Memory with very many reports, and what a new one costs us beside them (the rate would show what it costs the API server)."""
+    """Memory with very many reports, and what a new one costs us beside them (the rate would show what it costs the API
+    server)."""
     with _operator(server, OURS, "many") as process:
         few = [_cost(server, process, f"few-{number}") for number in range(5)]
         asyncio.run(_handle(server, "many", MANY, "many"))

@@ -1,8 +1,8 @@
 """Starting pods: `process`, `oci` and containerd, each by the same four calls of the CRI, as a kubelet makes them.
 
-They take turns on the same machine: RunPodSandbox, CreateContainer, StartContainer until the container runs, and the way back.
-containerd and runc are taken from PATH and want root, and have a network and mounts of their own; without them
-only our own ways are measured.
+They take turns on the same machine: RunPodSandbox, CreateContainer, StartContainer until the container runs, and the
+way back. containerd and runc are taken from PATH and want root, and have a network and mounts of their own; without
+them only our own ways are measured.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import grpc
 
 from benchmarks.report import Row
 from k8sext.infra.cri import stop_all
-from k8sext.infra.cri.images import BUILT_IN
-from k8sext.infra.cri.oci import possible
+from k8sext.infra.cri.built_in import BUILT_IN
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
 from tests.conformance import busybox
@@ -35,7 +35,8 @@ PATIENCE = 60.0
 IMAGE = "localhost/busybox:1"
 OWN_NAMESPACES = ["unshare", "--net", "--mount", "--propagation", "private", "--"]
 NETWORK = """{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "cni0", "isGateway": true,
-  "ipam": {"type": "host-local", "dataDir": "%s/cni", "ranges": [[{"subnet": "10.8.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}"""
+  "ipam": {"type": "host-local", "dataDir": "%s/cni", "ranges": [[{"subnet": "10.8.0.0/16"}]],
+           "routes": [{"dst": "0.0.0.0/0"}]}}]}"""
 CONFIG = """version = 2
 root = "{0}/containerd"
 state = "{0}/state"
@@ -65,7 +66,8 @@ class Way:
 
 
 def run(rounds: int) -> Iterator[Row]:
-    """Milliseconds from the first call until the container runs, and from the first of the way back until all is gone."""
+    """Milliseconds from the first call until the container runs, and from the first of the way back until all is
+    gone."""
     with contextlib.ExitStack() as stack:
         ways = dict(_ways(stack))
         found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ways}
@@ -134,7 +136,8 @@ def _server() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _containerd(box: str) -> Iterator[Path]:
-    """containerd with the CNI project's bridge, and an image made of busybox: for containers, and as the pause container's."""
+    """containerd with the CNI project's bridge, and an image made of busybox: for containers, and as the pause
+    container's."""
     with tempfile.TemporaryDirectory(prefix="pods", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "net.d").mkdir()

@@ -1,11 +1,13 @@
 """Schedulers side by side on one control plane: pods bound per second, latency, memory.
 
-The workloads have the names of scheduler_perf (kubernetes/test/integration/scheduler_perf). Nodes are light: they register and run
-nothing. Pods wait for a scheduler that is not there yet; then it is started, and what is measured is the time
-from the first binding to the last, as a watch of our own sees them, so that no program's start counts. Events are on in all.
+The workloads have the names of scheduler_perf (kubernetes/test/integration/scheduler_perf). Nodes are fake: they
+register and run nothing. Pods wait for a scheduler that is not there yet; then it is started, and what is measured is
+the time from the first binding to the last, as a watch of our own sees them, so that no program's start counts. Events
+are on in all.
 
-Peers: kube-scheduler as shipped (its client may send 50 requests a second, 100 at once) and with that limit lifted to 5000; and, for
-the pleasure of it, the book's loop: ask for pods that wait, bind each to a random node, ask again after ten seconds.
+Peers: kube-scheduler as shipped (its client may send 50 requests a second, 100 at once) and with that limit lifted to
+5000; and, for the pleasure of it, the book's loop: ask for pods that wait, bind each to a random node, ask again after
+ten seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import quantiles
-from typing import Any
 
 import psutil
 import yaml
@@ -27,6 +28,7 @@ from benchmarks.report import Row
 from k8sext import cluster
 from k8sext.cluster import programs
 from k8sext.kube.connect import from_kubeconfig
+from k8sext.kube.objects import Json
 from k8sext.kube.request import ApiError, request
 from k8sext.kube.watch import Listed, list_and_watch
 
@@ -34,7 +36,6 @@ PODS, BOOK_PODS, STEADY_PODS, STEADY_RATE = 1000, 100, 400, 20
 PATIENCE = 300.0
 PODS_PATH = "/api/v1/namespaces/default/pods"
 FLAGS = ("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",)
-Json = dict[str, Any]
 Server = cluster.PrivateApiServer
 Start = Callable[[Server, str], "subprocess.Popen[bytes]"]
 

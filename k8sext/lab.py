@@ -13,9 +13,12 @@ from k8sext import cluster, course
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import state_folder
 from k8sext.cluster.programs.progress import for_terminal
+from k8sext.notebook.processes import held_back
 
 SETTINGS = Path(__file__).parent / "jupyter"
-"""A folder of Jupyter's configuration, with JupyterLab's settings for the workbook (labconfig/), and beside it the first layout."""
+"""A folder of Jupyter's configuration, with JupyterLab's settings for the workbook (labconfig/), and beside it the
+first layout."""
+STARTUP = Path(__file__).parent / "notebook" / "startup.py"
 FIRST_LAYOUT = SETTINGS / "workbook.jupyterlab-workspace"
 
 
@@ -30,7 +33,8 @@ def serve(folder: Path | None, name: str | None, data: str | None, port: int | N
         command = [sys.executable, "-m", "jupyterlab", *_options(notebooks, port, browser)]
         environment = {
             **os.environ,
-            **cluster.environment(found),
+            **_for_terminals(cluster.environment(found)),
+            **_for_kernels(),
             "K8SEXT_CLUSTER": found.name,
             "K8SEXT_DATA": str(found.layout.data),
             "JUPYTER_CONFIG_PATH": os.pathsep.join(
@@ -42,11 +46,27 @@ def serve(folder: Path | None, name: str | None, data: str | None, port: int | N
             + (" and the cluster." if found.started_here else "; the cluster stays up."),
             flush=True,
         )
-        server = subprocess.Popen(command, env=environment)
+        server = None
         try:
+            with held_back():
+                server = subprocess.Popen(command, env=environment)
             return server.wait()
         except KeyboardInterrupt:
-            return _end(server)
+            return _end(server) if server else 0
+
+
+def _for_terminals(environment: dict[str, str]) -> dict[str, str]:
+    """The same, with `k8sext` on PATH: a terminal in JupyterLab knows it as well as kubectl."""
+    programs = str(Path(sys.executable).parent)
+    return environment | {"PATH": os.pathsep.join([environment["PATH"], programs])}
+
+
+def _for_kernels() -> dict[str, str]:
+    """A start-up file, after the learner's own: it tells who has not run a notebook's first cell to do so."""
+    own = os.environ.get("PYTHONSTARTUP", "")
+    if own == str(STARTUP):  # in a terminal of another `k8sext lab`
+        own = os.environ.get("K8SEXT_PYTHONSTARTUP", "")
+    return {"PYTHONSTARTUP": str(STARTUP), "K8SEXT_PYTHONSTARTUP": own}
 
 
 def _end(server: subprocess.Popen[bytes]) -> int:
@@ -63,17 +83,15 @@ def _end(server: subprocess.Popen[bytes]) -> int:
 
 
 def _notebooks(folder: Path | None) -> Path:
-    """The folder to serve: the one named, after a copy of the workbook into it unless it has notebooks already; else the workbook's own."""
-    if folder is None:
-        for candidate in (Path("notebooks"), course.CHECKOUT / "notebooks"):
-            if _has_notebooks(candidate):
-                return candidate.absolute()
-        raise ClusterError(
-            "There are no notebooks here: `k8sext lab FOLDER` copies the workbook's to a folder of yours and opens them."
-        )
-    if _has_notebooks(folder):
+    """The folder to serve: one with notebooks in it as it is; else a copy of the workbook in the one named, or in the
+    learner's own, brought up to date."""
+    if folder and _has_notebooks(folder):
         return folder.absolute()
-    print(f"{course.copy_to(folder)} in {folder}.", flush=True)
+    folder = folder or course.own_copy()
+    copied = course.copy_to(folder)
+    print(f"Your copy of the notebooks is in {folder}: {copied}.", flush=True)
+    if copied.kept:
+        print("`k8sext reset NOTEBOOK` (as 05) gives you a newer one, and keeps yours beside it.", flush=True)
     return (folder / "notebooks").absolute()
 
 
@@ -82,7 +100,8 @@ def _has_notebooks(folder: Path) -> bool:
 
 
 def _workspaces(notebooks: Path) -> Path:
-    """The folder where JupyterLab keeps its layout; the first one has the first notebook open, its table of contents to the left."""
+    """The folder where JupyterLab keeps its layout; the first one has the first notebook open, its table of contents to
+    the left."""
     from jupyterlab_server.workspaces_handler import WorkspacesManager
 
     folder = state_folder() / "jupyterlab"
@@ -98,7 +117,8 @@ def _workspaces(notebooks: Path) -> Path:
 
 
 def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[str]:
-    """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened too."""
+    """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened
+    too."""
     first = course.FIRST_NOTEBOOK if (notebooks / course.FIRST_NOTEBOOK).exists() else ""
     if browser is None:
         browser = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -107,6 +127,8 @@ def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[st
         f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}",
         # Ctrl-C ends it at once, without a question that a learner may not see.
         "--ServerApp.answer_yes=True",
+        # A login shell would begin with the system's own PATH.
+        f"--ServerApp.terminado_settings={ {'shell_command': [os.environ.get('SHELL') or 'sh']}!r}",
         f"--LabApp.workspaces_dir={_workspaces(notebooks)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]

@@ -27,13 +27,15 @@ class Namespace:
     name: str
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
-        """Run the real kubectl in this namespace and return what it prints. Raises k8sext.cluster.ClusterError with its message."""
+        """Run the real kubectl in this namespace and return what it prints. Raises k8sext.cluster.ClusterError with its
+        message."""
         return self.cluster.kubectl("--namespace", self.name, *arguments, input=input)
 
 
 @pytest.fixture(scope="session")
 def k8s_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster for all tests of the session, stopped at its end; with K8SEXT_CLUSTER set, the running one of that name, left as it is.
+    """A cluster for all tests of the session, stopped at its end; with K8SEXT_CLUSTER set, the running one of that
+    name, left as it is.
 
     It has `.kubeconfig` (a path), `.server` (an address) and `.kubectl(*arguments, input=None)`.
     """

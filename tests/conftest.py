@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from hypothesis import settings
 
 from k8sext import cluster as clusters
 from k8sext.cluster.programs.progress import LineProgress
+from tests.support.eventually import eventually
+from tests.support.skips import check_skips
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,12 +21,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster", metavar="FOLDER", help="a cluster that is up, by its folder, in place of a fresh embedded one"
     )
+    parser.addoption(
+        "--check-skips", action="store_true", help="fail on a skip that is not in tests/support/skips.toml"
+    )
     parser.addoption("--require-browser", action="store_true", help="fail, instead of skip, where no Chromium is found")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many run side by side under `-n auto`: each has a cluster of its own, which wants 2 GiB; and as tests wait a good deal of
-    their time, one more than there are processors."""
+    """How many run side by side under `-n auto`: each has a cluster of its own, which wants 2 GiB; and as tests wait a
+    good deal of their time, one more than there are processors."""
     return max(1, min(len(os.sched_getaffinity(0)) + 1, available_memory() // 2**31))
 
 
@@ -41,11 +45,12 @@ def available_memory() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """The examples of hypothesis are the same in every run, and new ones with --long: a landing must not hang on luck.
 
-    SIGTERM is taken as Ctrl-C, so that clusters and folders of fixtures go, too. And Ctrl-C is heard also where a script started us in its
-    background, which a shell makes deaf to it, and all that we start.
+    SIGTERM is taken as Ctrl-C, so that clusters and folders of fixtures go, too. And Ctrl-C is heard also where a
+    script started us in its background, which a shell makes deaf to it, and all that we start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    check_skips(config)
     settings.register_profile("same", derandomize=True)
     if not config.getoption("--long"):
         settings.load_profile("same")
@@ -78,42 +83,19 @@ def cluster(programs: dict[str, Path], request: pytest.FixtureRequest) -> Iterat
 
 
 def until_served(cluster: clusters.Cluster, resource: str) -> None:
-    """Wait until the API server serves a resource, as apis/GROUP/VERSION/PLURAL, and its list of kinds names it: each a little later than
-    its CRD says, when one of that name was deleted just before."""
+    """Wait until the API server serves a resource, as apis/GROUP/VERSION/PLURAL, and its list of kinds names it: each a
+    little later than its CRD says, when one of that name was deleted just before."""
     _, group, _, plural = resource.split("/")
 
     def look() -> bool:
-        try:
-            cluster.kubectl("get", "--raw", f"/{resource}")
-            named = cluster.kubectl("api-resources", "--cached=false", f"--api-group={group}", "--output=name")
-        except clusters.ClusterError:
-            return False
+        cluster.kubectl("get", "--raw", f"/{resource}")
+        named = cluster.kubectl("api-resources", "--cached=false", f"--api-group={group}", "--output=name")
         return f"{plural}.{group}" in named.split()
 
-    wait_for(look, within=90)
+    eventually(look, not_yet=clusters.ClusterError)
 
 
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """Wait until a condition holds: eventually(lambda: ..., within=60). Fails with the condition's last answer or error."""
-    return wait_for
-
-
-def wait_for(condition: Callable[[], object], within: float = 90.0, every: float = 0.05) -> None:
-    """Ask a condition until its answer is true; its AssertionErrors and false answers mean: not yet. A question that takes long is asked
-    less often: the machine has to answer it besides what we wait for."""
-    deadline = time.monotonic() + within
-    while True:
-        asked = time.monotonic()
-        try:
-            answer: object = condition()
-        except AssertionError as error:
-            answer = None
-            last: object = error
-        else:
-            if answer:
-                return
-            last = answer
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within} s; last answer: {last!r}")
-        time.sleep(max(every, time.monotonic() - asked))
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., object]:
+    """`tests.support.eventually.eventually`, for tests that ask for it by name."""
+    return eventually

@@ -1,12 +1,25 @@
 """Access control from the outside: plain Python functions that the API server asks before it goes on.
 
-Read in this order: `review` (the questions), `functions` (the decorators), `engine` (from question to answer), `server` and `tls`
-(HTTPS), `registration` (how the API server learns of a webhook), `serving` (all of it from a notebook), `flags` (webhooks that need
-flags of the API server), `deployment` and `incluster` (all of it in a pod), `journey` (one request's way, from the audit log), and
-the `examples`. The room `initializers` within re-creates what came before webhooks.
+| Kubernetes | here |
+|---|---|
+| validating, mutating admission webhook | `functions.validating`, `functions.mutating`; `engine.answer` |
+| authentication, authorization webhook | `functions.authenticator`, `functions.authorizer` |
+| ImagePolicyWebhook | `functions.image_policy` |
+| AdmissionReview, TokenReview, SubjectAccessReview, ImageReview; JSON Patch | `review`; `patch.difference` |
+| Validating-, MutatingWebhookConfiguration | `registration.Registration`; from a notebook: `serving.serve` |
+| flags of kube-apiserver: AuthorizationConfiguration and others | `apiserver_flags.api_server_options` |
+| webhooks behind a Service, caBundle, certificate rotation | `deployment.manifests`, `in_cluster.run` |
+| audit log, handler chain | `audit.AuditLog`, `trace.trace_of` |
+| initializers (1.7 to 1.13) | `initializers`: what came before webhooks, re-created |
 
-Left out, because it costs more lines than it teaches: AdmissionReview v1beta1, gone since Kubernetes 1.22; authentication by OpenID
-Connect (the API server does that itself); metrics of the webhooks (the API server counts and times every call, see notebook 08).
+Read in this order: `review` (the questions), `functions` (the decorators), `engine` and `patch` (from question to
+answer), `server` and `tls` (HTTPS), `registration` (how the API server learns of a webhook), `serving` (all of it from
+a notebook), `apiserver_flags`, `deployment` and `in_cluster` (all of it in a pod), `trace` (one request's way, from the
+audit log), and the `examples`.
+
+Left out, because it costs more lines than it teaches: AdmissionReview v1beta1, gone since Kubernetes 1.22;
+authentication by OpenID Connect (the API server does that itself); metrics of the webhooks (the API server counts and
+times every call, see notebook 08).
 """
 
 from __future__ import annotations
@@ -22,8 +35,9 @@ from k8sext.admission.functions import (
     mutating,
     validating,
 )
-from k8sext.admission.review import AccessRequest, AdmissionRequest, BadReview, Denied, ImageRequest, Json
+from k8sext.admission.review import AccessRequest, AdmissionRequest, BadReview, Denied, ImageRequest
 from k8sext.admission.serving import Serving, serve
+from k8sext.kube.objects import Json
 
 __all__ = [
     "AccessRequest",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from k8sext.admission.review import Json
+from k8sext.kube.objects import Json
 
 WAIT_LIMIT = 10.0
 
@@ -32,7 +32,8 @@ class AuditLog:
         return new
 
     def find(self, audit_id: str = "", *, verb: str = "", resource: str = "", name: str = "") -> Json:
-        """The last finished request that fits; waits for it, because the log is written after the client has its answer.
+        """The last finished request that fits; waits for it, because the log is written after the client has its
+        answer.
 
         Raises LookupError when there is none within ten seconds.
         """

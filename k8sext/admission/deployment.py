@@ -1,7 +1,7 @@
 """Webhooks in the cluster, as manifests: a Deployment of two replicas behind a Service, with the least rights that do.
 
-The pods make their own certificate and keep it in a Secret; see k8sext.admission.incluster. So they may read and write that one
-Secret and the caBundle of their own configurations, and nothing else.
+The pods make their own certificate and keep it in a Secret; see k8sext.admission.in_cluster. So they may read and write
+that one Secret and the caBundle of their own configurations, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from k8sext import __version__
-from k8sext.admission.functions import AdmissionWebhook
-from k8sext.admission.registration import PLURALS, configuration
-from k8sext.admission.review import Json
+from k8sext.admission.functions import AdmissionWebhook, check_names
+from k8sext.admission.registration import GROUP, RESOURCES, configuration
+from k8sext.kube.objects import Json
 
 IMAGE = f"localhost/k8sext:{__version__}"
 PORT = 8443
@@ -30,9 +30,10 @@ def manifests(
 ) -> list[Json]:
     """All objects that run these webhooks as the Service `name`, in the order in which they are applied.
 
-    target is a module of the image, or a Python file, which then travels in a ConfigMap. The configurations come last, so that
-    nothing waits for webhooks that are not there yet.
+    target is a module of the image, or a Python file, which then travels in a ConfigMap. The configurations come last,
+    so that nothing waits for webhooks that are not there yet.
     """
+    check_names(webhooks)
     meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": name}}
     code, volumes, mounts = [], [], []
     if target.endswith(".py"):
@@ -57,22 +58,9 @@ def manifests(
 def _rights(webhooks: Sequence[AdmissionWebhook], meta: Json) -> list[Json]:
     rbac = "rbac.authorization.k8s.io"
     name, namespace = meta["name"], meta["namespace"]
-    secret = {
-        "apiGroups": [""],
-        "resources": ["secrets"],
-        "resourceNames": [secret_name(name)],
-        "verbs": ["get", "update"],
-    }
     cluster_wide = {"name": f"{namespace}:{name}", "labels": meta["labels"]}
-    own = [
-        {
-            "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": [PLURALS[webhook.kind]],
-            "resourceNames": [webhook.full_name],
-            "verbs": ["get", "patch"],
-        }
-        for webhook in webhooks
-    ]
+    secret = _rule("", "secrets", secret_name(name), "get", "update")
+    own = [_rule(GROUP, RESOURCES[webhook.kind].plural, webhook.full_name, "get", "patch") for webhook in webhooks]
     subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
 
     def of(kind: str, metadata: Json, **rest: Any) -> Json:
@@ -87,6 +75,10 @@ def _rights(webhooks: Sequence[AdmissionWebhook], meta: Json) -> list[Json]:
         of("ClusterRole", cluster_wide, rules=own),
         of("ClusterRoleBinding", cluster_wide, roleRef=role("ClusterRole", cluster_wide["name"]), subjects=subjects),
     ]
+
+
+def _rule(group: str, resource: str, name: str, *verbs: str) -> Json:
+    return {"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": list(verbs)}
 
 
 def _deployment(target: str, meta: Json, image: str, replicas: int, volumes: list[Json], mounts: list[Json]) -> Json:

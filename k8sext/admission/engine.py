@@ -1,7 +1,9 @@
 """From a question to an answer: decode the review, call the function, encode what it said. No network here.
 
-A function that does anything but what its decorator promises is a crash, never a yes: a validating function that returns False
-meant to refuse.
+A function that does anything but what its decorator promises is a crash, never a yes: a validating function that
+returns False meant to refuse. A function that is not async is called in a thread, as it may wait for something or work
+for long, and the loop that answers all others must not. Nothing can stop it there: who no longer waits for it leaves it
+to itself.
 """
 
 from __future__ import annotations
@@ -9,13 +11,18 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import jsonpatch
+import anyio.to_thread
 
 from k8sext.admission.functions import DOMAIN, Allowed, User, Webhook
-from k8sext.admission.review import AccessRequest, AdmissionRequest, Denied, ImageRequest, Json, TokenRequest
+from k8sext.admission.patch import difference
+from k8sext.admission.review import AccessRequest, AdmissionRequest, Denied, ImageRequest, TokenRequest
+from k8sext.kube.objects import Json
+
+T = TypeVar("T")
 
 CALL_KEY = f"{DOMAIN}/call"
 """Under this key the answer of an authenticator carries the number of the call into audit log and later questions."""
@@ -62,11 +69,13 @@ async def _mutating(webhook: Webhook, review: Any, _call: str) -> Answer:
         await _call_for_nothing(webhook, copy, request)
     except Denied as denied:
         return _admission_answer(request, denied)
+    return _admission_answer(request, patch=await _in_thread(_patch, request.object is None, before, copy))
+
+
+def _patch(is_deletion: bool, before: str, changed: Json) -> list[Json]:
     # Only what JSON can say may go into the object: a date or a set raises here.
-    after = json.dumps(copy, allow_nan=False)
-    if before == after or request.object is None:
-        return _admission_answer(request)
-    return _admission_answer(request, patch=jsonpatch.make_patch(request.object, json.loads(after)).patch)
+    after = json.dumps(changed, allow_nan=False)
+    return [] if before == after or is_deletion else difference(json.loads(before), json.loads(after))
 
 
 def _admission_answer(
@@ -141,8 +150,15 @@ async def _authorizer(webhook: Webhook, review: Any, call: str) -> Answer:
 
 
 async def _call(webhook: Webhook, *arguments: Any) -> Any:
-    found = webhook.function(*arguments)
+    if inspect.iscoroutinefunction(webhook.function):
+        return await webhook.function(*arguments)
+    found = await _in_thread(webhook.function, *arguments)
     return await found if inspect.isawaitable(found) else found
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a thread, one of forty at most (anyio's limit); cancelled, it is no longer waited for."""
+    return await anyio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
 
 
 async def _call_for_nothing(webhook: Webhook, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Plain Python functions as webhooks: five decorators, one for each question that the API server asks outside of itself.
+"""Plain Python functions as webhooks: five decorators, one for each question of the API server.
 
     @validating("weatherreports.k8s.packt.com")
     def short_reports(report, request):
@@ -6,17 +6,24 @@
             raise Denied("a report covers 14 days at most")
 
 A decorated function stays callable, so a test needs no server. Resources are written as kubectl writes them: `pods`,
-`deployments.apps`, `pods/exec`. A function that waits for something should be `async`: the others hold up the server.
+`deployments.apps`, `pods/exec`. A function runs beside others: in a thread, or if it is `async` in the loop of the
+server, which it must not hold up. When `timeout` is over, nobody waits for it any more.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, Unpack
 
-from k8sext.admission.review import AccessRequest, AdmissionRequest, ImageRequest, Json
+from k8sext.admission.review import AccessRequest, AdmissionRequest, ImageRequest
+from k8sext.kube.objects import Json
+
+_LABEL = "[a-z](?:[a-z0-9-]*[a-z0-9])?"
+_RESOURCE = re.compile(rf"({_LABEL}|\*)(?:\.([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?))?(/(?:{_LABEL}|\*))?")
+"""Plural and subresource are DNS-1035 labels or `*`, the group is a DNS-1123 subdomain (apimachinery's validation)."""
 
 Kind = Literal["validating", "mutating", "image_policy", "authenticator", "authorizer"]
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "*"]
@@ -57,6 +64,8 @@ class Webhook:
     function: Callable[..., Any]
     kind: Kind
     name: str
+    timeout: int = LONGEST_TIMEOUT
+    """Seconds after which nobody waits for the function any more."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", self.name):
@@ -94,7 +103,8 @@ class AdmissionWebhook(Webhook):
             raise TypeError(f"namespaces is a list: write [{self.namespaces!r}]")
         if not 1 <= self.timeout <= LONGEST_TIMEOUT:
             raise ValueError(
-                f"timeout is {self.timeout}: give 1 to {LONGEST_TIMEOUT} seconds, because every matching request waits for it"
+                f"timeout is {self.timeout}: give 1 to {LONGEST_TIMEOUT} seconds, "
+                "because every matching request waits for it"
             )
 
     @property
@@ -125,7 +135,7 @@ class MutatingOptions(Options, total=False):
     """What `mutating` takes by name, beside `on`."""
 
     reinvocation: Literal["Never", "IfNeeded"]
-    """IfNeeded: ask again when a later webhook changed the object. Then the function must find its own work done, and stop."""
+    """IfNeeded: ask again when a later webhook changed the object. The function must then find its own work done."""
 
 
 def validating(
@@ -133,7 +143,8 @@ def validating(
 ) -> Callable[[Check], AdmissionWebhook]:
     """Ask `function(object, request)` before a change: it raises Denied, or returns None and the change may go on.
 
-    For DELETE the object is the one to be deleted, for CONNECT the options. Raises ValueError for what the API would refuse.
+    For DELETE the object is the one to be deleted, for CONNECT the options. Raises ValueError for what the API would
+    refuse.
     """
     rules = _rules(resources, on)
     return lambda function: AdmissionWebhook(
@@ -179,15 +190,15 @@ def _rules(resources: Sequence[str], on: Sequence[Operation]) -> tuple[Json, ...
 
 
 def _rule(resource: str, on: Sequence[Operation]) -> Json:
-    """`deployments.apps/scale` as a rule: group apps, resource deployments/scale."""
-    match = re.fullmatch(r"([a-z]+)(?:\.([a-z0-9.-]+))?(/[a-z*]+)?", resource)
+    """`deployments.apps/scale` as a rule: group apps, resource deployments/scale; `*` and `*/*` are everything."""
+    match = _RESOURCE.fullmatch(resource)
     if match is None:
         raise ValueError(
             f"{resource!r} is no resource: write it as kubectl does, as in pods, deployments.apps or pods/exec"
         )
     plural, group, subresource = match.groups()
     return {
-        "apiGroups": [group or ""],
+        "apiGroups": [group or ("*" if plural == "*" else "")],
         "apiVersions": ["*"],
         "resources": [plural + (subresource or "")],
         "operations": list(on),
@@ -195,5 +206,18 @@ def _rule(resource: str, on: Sequence[Operation]) -> Json:
     }
 
 
+def check_names(webhooks: Iterable[Webhook]) -> None:
+    """Raise ValueError for two webhooks of one name: the API server could only ask one of them."""
+    seen: set[str] = set()
+    for webhook in webhooks:
+        if webhook.path in seen:
+            raise ValueError(f"two webhooks are called {webhook.name}: give one of the functions another name")
+        seen.add(webhook.path)
+
+
 def _name(function: Callable[..., Any]) -> str:
-    return function.__name__.strip("_").replace("_", "-").lower()
+    """The name of a function, of the one within a partial, or of the class of an object that can be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name.strip("_").replace("_", "-").lower()

@@ -1,35 +1,39 @@
 """Registered webhooks: the objects by which the API server knows them, put there and taken away again.
 
-Each webhook gets a configuration of its own, with its name. A configuration that is left behind by a kernel that was killed stops
-every request it matches (failurePolicy: Fail), so each says which process serves it, and the next start removes those of the dead.
+Each webhook gets a configuration of its own, with its name. A configuration that is left behind by a kernel that was
+killed stops every request it matches (failurePolicy: Fail), so each says which process serves it, and the next start
+removes those of the dead.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import psutil
 
-from k8sext.admission.functions import DOMAIN, EXEMPT_NAMESPACES, AdmissionWebhook
-from k8sext.admission.review import Json
-from k8sext.kube.request import ApiError, request
+from k8sext.admission.functions import DOMAIN, EXEMPT_NAMESPACES, AdmissionWebhook, Kind
+from k8sext.kube.blocking import BlockingClient
+from k8sext.kube.objects import Json
+from k8sext.kube.request import ApiError, Unreachable
+from k8sext.kube.resource import CONFIG_MAPS, Resource
 
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
-
-API = "/apis/admissionregistration.k8s.io/v1"
-PLURALS = {"validating": "validatingwebhookconfigurations", "mutating": "mutatingwebhookconfigurations"}
+GROUP = "admissionregistration.k8s.io"
+RESOURCES = {
+    "validating": Resource(GROUP, "v1", "validatingwebhookconfigurations", namespaced=False),
+    "mutating": Resource(GROUP, "v1", "mutatingwebhookconfigurations", namespaced=False),
+}
 KINDS = {"validating": "ValidatingWebhookConfiguration", "mutating": "MutatingWebhookConfiguration"}
 SERVED_BY = f"{DOMAIN}/served-by"
 """Label on what a process registered for itself; the annotation of the same name says which process."""
 PROBE_LABEL = f"{DOMAIN}/probe"
+PROBE_RULE = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}
 SETTLE_LIMIT = 15.0
 
 
@@ -38,9 +42,10 @@ class RegistrationError(Exception):
 
 
 def configuration(webhook: AdmissionWebhook, client_config: Json, exempt: Sequence[str] = ()) -> Json:
-    """The configuration object of one webhook; client_config says where the API server finds it (url or service, and caBundle).
+    """The configuration object of one webhook; client_config says where it is (url or service, and caBundle).
 
-    It is never asked about namespaces that are exempt, nor about those of the cluster itself, unless it names its namespaces.
+    It is never asked about namespaces that are exempt, nor about those of the cluster itself, unless it names its
+    namespaces.
     """
     entry: Json = {
         "name": webhook.full_name,
@@ -59,7 +64,7 @@ def configuration(webhook: AdmissionWebhook, client_config: Json, exempt: Sequen
     if webhook.kind == "mutating":
         entry["reinvocationPolicy"] = webhook.reinvocation
     return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
+        "apiVersion": RESOURCES[webhook.kind].api_version,
         "kind": KINDS[webhook.kind],
         "metadata": {"name": webhook.full_name},
         "webhooks": [entry],
@@ -77,144 +82,146 @@ def ca_bundle(certificates: str) -> str:
 
 
 class Registration:
-    """What this process has registered at one API server. `probed` tells whether a probe of that name has arrived."""
+    """What this process has registered at one API server. `probed` tells whether a probe of that name has arrived.
 
-    def __init__(self, client: ApiClient, base_url: str, authority: str, probed: Callable[[str], bool]) -> None:
+    All of it blocks: to take a registration away must never depend on the loop that serves it, nor on a thread.
+    """
+
+    _all: ClassVar[list[Registration]] = []
+    """Those of this process whose webhooks are being served."""
+
+    def __init__(self, client: BlockingClient, base_url: str, authority: str, probed: Callable[[str], bool]) -> None:
         self._client = client
         self._base_url = base_url
         self._authority = ca_bundle(authority)
         self._probed = probed
-        self._versions: dict[tuple[str, str], str] = {}
+        self._versions: dict[tuple[Kind, str], str] = {}
+        """By kind and name of what is registered: its resource version."""
 
-    async def put(self, webhooks: Iterable[AdmissionWebhook]) -> None:
-        """Remove what dead processes left, register these webhooks, and wait until the API server calls them.
+    def put(self, webhooks: Iterable[AdmissionWebhook]) -> None:
+        """Remove what is no longer served, register these webhooks, and wait until the API server calls them.
 
         Raises RegistrationError; then nothing stays registered.
         """
         webhooks = list(webhooks)
-        await remove_stale(self._client)
+        remove_stale(self._client)
+        Registration._all.append(self)
         try:
             for webhook in webhooks:
-                await self._put(webhook)
-            await self._settle({webhook.kind for webhook in webhooks})
+                self._put(webhook)
+            self.settle({webhook.kind for webhook in webhooks})
         except BaseException:
-            await asyncio.shield(self._remove_all())
+            with contextlib.suppress(ApiError, Unreachable):
+                self.remove()
             raise
 
-    async def remove(self) -> None:
-        """Take everything away, and wait until the API server no longer calls it."""
-        kinds = {kind for kind, _ in self._versions}
-        await self._remove_all()
-        await self._settle(kinds)
+    def remove(self) -> set[Kind]:
+        """Take everything away that is still as we have put it; returns the kinds that were there. A second time it
+        does nothing.
 
-    async def _put(self, webhook: AdmissionWebhook) -> None:
-        """Create the configuration, or replace the one that an earlier cell of this very process has put there."""
-        body = configuration(webhook, {"url": self._base_url + webhook.path, "caBundle": self._authority})
+        What a later cell has replaced is that one's. Raises Unreachable or ApiError; then it can be called again, or
+        the next `put` of this process does it.
+        """
+        if self in Registration._all:
+            Registration._all.remove(self)
+        kinds: set[Kind] = {kind for kind, _ in self._versions}
+        for (kind, name), version in list(self._versions.items()):
+            _delete(self._client, kind, name, version)
+            del self._versions[kind, name]
+        return kinds
+
+    def settle(self, kinds: Iterable[Kind], limit: float = SETTLE_LIMIT) -> None:
+        """Wait until the API server acts on what was written: it learns of it by a watch, some milliseconds later.
+
+        A probe, written last, proves it: the watch brings changes in order, so when a dry run of a ConfigMap with the
+        probe's label comes by here, everything before the probe counts, too. Raises RegistrationError after limit
+        seconds.
+        """
+        for kind in kinds:
+            probe = _probe(kind, f"{kind}-{uuid.uuid4().hex[:12]}")
+            self._versions[kind, probe.full_name] = ""
+            self._client.request("POST", RESOURCES[kind].collection(), self._body(probe, f"/probe/{probe.name}"))
+            try:
+                self._await_probe(probe.name, limit)
+            finally:
+                _delete(self._client, kind, probe.full_name)
+                del self._versions[kind, probe.full_name]
+
+    def _body(self, webhook: AdmissionWebhook, path: str) -> Json:
+        """The configuration of a webhook that this process serves at a path."""
+        body = configuration(webhook, {"url": self._base_url + path, "caBundle": self._authority})
         body["metadata"] |= {"labels": {SERVED_BY: "process"}, "annotations": {SERVED_BY: _this_process()}}
-        path, name = f"{API}/{PLURALS[webhook.kind]}", webhook.full_name
+        return body
+
+    def _put(self, webhook: AdmissionWebhook) -> None:
+        """Create the configuration, or replace the one that an earlier cell of this very process has put there."""
+        resource, name, body = RESOURCES[webhook.kind], webhook.full_name, self._body(webhook, webhook.path)
         try:
-            made = await request(self._client, "POST", path, body)
+            made = self._client.request("POST", resource.collection(), body)
         except ApiError as error:
             if error.code != 409:
                 raise RegistrationError(f"the API server refuses the webhook {name}: {error.message}") from error
-            there = await request(self._client, "GET", f"{path}/{name}")
+            there = self._client.request("GET", resource.path(name))
             if _server_of(there) != _this_process():
                 raise RegistrationError(
                     f"{name} is registered already by {_server_of(there) or 'somebody else'}: "
                     "stop that one first, or give this function another name"
                 ) from error
             body["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
-            made = await request(self._client, "PUT", f"{path}/{name}", body)
+            made = self._client.request("PUT", resource.path(name), body)
         self._versions[webhook.kind, name] = made["metadata"]["resourceVersion"]
 
-    async def _remove_all(self) -> None:
-        """Remove what is still as we have put it: a later cell may have replaced it, and then it is that one's."""
-        for (kind, name), version in list(self._versions.items()):
-            await _delete(self._client, kind, name, version)
-            del self._versions[kind, name]
-
-    async def _settle(self, kinds: set[str]) -> None:
-        """Wait until the API server acts on what was written: it learns of it by a watch, some milliseconds later.
-
-        A probe, written last, proves it: the watch brings changes in order, so when a dry run of a ConfigMap with the
-        probe's label comes by here, everything before the probe counts, too.
-        """
-        for kind in kinds:
-            probe = f"{kind}-{uuid.uuid4().hex[:12]}"
-            body = _probe_configuration(kind, probe, f"{self._base_url}/probe/{probe}", self._authority)
-            made = await request(self._client, "POST", f"{API}/{PLURALS[kind]}", body)
-            try:
-                await self._await_probe(probe)
-            finally:
-                await asyncio.shield(_delete(self._client, kind, made["metadata"]["name"]))
-
-    async def _await_probe(self, probe: str) -> None:
+    def _await_probe(self, probe: str, limit: float) -> None:
         trial = {"metadata": {"name": probe, "labels": {PROBE_LABEL: probe}}}
-        last = "no call arrived"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_LIMIT):
-                while True:
-                    try:
-                        await request(
-                            self._client,
-                            "POST",
-                            "/api/v1/namespaces/default/configmaps",
-                            trial,
-                            query={"dryRun": "All"},
-                        )
-                    except ApiError as error:
-                        last = error.message
-                    if self._probed(probe):
-                        return
-                    await asyncio.sleep(0.02)
+        deadline, last = time.monotonic() + limit, "no call arrived"
+        while time.monotonic() < deadline:
+            try:
+                self._client.request("POST", CONFIG_MAPS.collection("default"), trial, query={"dryRun": "All"})
+            except ApiError as error:
+                last = error.message
+            if self._probed(probe):
+                return
+            time.sleep(0.02)
         raise RegistrationError(f"the API server does not call webhooks at {self._base_url}: {last}")
 
+    def _holds(self, kind: str, name: str) -> bool:
+        return (kind, name) in self._versions
 
-async def remove_stale(client: ApiClient) -> list[str]:
-    """Remove the configurations whose serving process on this machine is dead; returns their names."""
+
+def remove_stale(client: BlockingClient) -> list[str]:
+    """Remove the configurations that nobody serves any more, here or in this process; returns their names."""
     removed = []
-    for kind, plural in PLURALS.items():
-        found = await request(client, "GET", f"{API}/{plural}", query={"labelSelector": SERVED_BY})
+    for kind, resource in RESOURCES.items():
+        found = client.request("GET", resource.collection(), query={"labelSelector": SERVED_BY})
         for item in found["items"] or []:
-            if not _is_served(_server_of(item)):
-                await _delete(client, kind, item["metadata"]["name"], item["metadata"]["resourceVersion"])
-                removed.append(item["metadata"]["name"])
+            name = item["metadata"]["name"]
+            if not _is_served(kind, name, _server_of(item)):
+                _delete(client, kind, name, item["metadata"]["resourceVersion"])
+                removed.append(name)
     return removed
 
 
-async def _delete(client: ApiClient, kind: str, name: str, version: str = "") -> None:
+def _delete(client: BlockingClient, kind: str, name: str, version: str = "") -> None:
     """Delete a configuration if it is there, and if still of that version."""
     options = {"preconditions": {"resourceVersion": version}} if version else {}
     try:
-        await request(client, "DELETE", f"{API}/{PLURALS[kind]}/{name}", options)
+        client.request("DELETE", RESOURCES[kind].path(name), options)
     except ApiError as error:
         if error.code not in (404, 409):
             raise
 
 
-def _probe_configuration(kind: str, probe: str, url: str, authority: str) -> Json:
-    entry = {
-        "name": f"{probe}.{DOMAIN}",
-        "clientConfig": {"url": url, "caBundle": authority},
-        "rules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]},
-        ],
-        "objectSelector": {"matchLabels": {PROBE_LABEL: probe}},
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Ignore",
-        "timeoutSeconds": 1,
-    }
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": KINDS[kind],
-        "metadata": {
-            "name": f"{probe}.{DOMAIN}",
-            "labels": {SERVED_BY: "process"},
-            "annotations": {SERVED_BY: _this_process()},
-        },
-        "webhooks": [entry],
-    }
+def _probe(kind: Kind, name: str) -> AdmissionWebhook:
+    return AdmissionWebhook(
+        function=lambda *_: None,
+        kind=kind,
+        name=name,
+        rules=(PROBE_RULE,),
+        namespaces=["default"],
+        object_labels={PROBE_LABEL: name},
+        failure_policy="Ignore",
+        timeout=1,
+    )
 
 
 def _this_process() -> str:
@@ -226,8 +233,10 @@ def _server_of(item: Json) -> str:
     return item["metadata"].get("annotations", {}).get(SERVED_BY, "")
 
 
-def _is_served(server: str) -> bool:
-    """Whether the process still runs; of another machine's we know nothing and believe the best."""
+def _is_served(kind: str, name: str, server: str) -> bool:
+    """Whether somebody answers for a configuration; of another machine's we know nothing and believe the best."""
+    if server == _this_process():
+        return any(registration._holds(kind, name) for registration in Registration._all)
     try:
         machine, pid, started = server.split(" ")
         if machine != socket.gethostname():

@@ -1,16 +1,19 @@
 """What the API server asks a webhook, decoded: one class a question. What makes no sense is refused with one sentence.
 
-AdmissionReview, TokenReview, SubjectAccessReview and ImageReview share one shape: an object with apiVersion, kind and a question
-in it (`request` or `spec`), sent by POST; the answer is the same kind of object with the answer in it (`response` or `status`).
-Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#request
+AdmissionReview, TokenReview, SubjectAccessReview and ImageReview share one shape: an object with apiVersion, kind and a
+question in it (`request` or `spec`), sent by POST; the answer is the same kind of object with the answer in it
+(`response` or `status`). Source:
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#request
 """
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-Json = dict[str, Any]
+from k8sext.kube.objects import Json
+
 T = TypeVar("T")
 
 MAX_WARNING = 256
@@ -61,8 +64,12 @@ class AdmissionRequest:
         return self.object if self.object is not None else self.old_object or {}
 
     def warn(self, text: str) -> None:
-        """Let the request pass with a warning, which kubectl prints in yellow."""
-        self.warnings.append(" ".join(text.split())[:MAX_WARNING])
+        """Let the request pass with a warning, which kubectl prints in yellow.
+
+        The API server throws a warning with control characters away: here they become spaces.
+        """
+        plain = "".join(" " if unicodedata.category(sign) == "Cc" else sign for sign in text)
+        self.warnings.append(" ".join(plain.split())[:MAX_WARNING])
 
     def audit(self, key: str, value: str) -> None:
         """Leave a note in the audit log, as `<name of the webhook>/<key>`."""

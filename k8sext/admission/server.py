@@ -1,8 +1,8 @@
 """The transport: HTTPS in front of the engine. What goes wrong here never turns into a yes.
 
-The API server reads any answer but 200 with a review in it as "no answer", and then failurePolicy decides. So every mistake, ours
-or the caller's, gets an HTTP status of its own: 400 not a review, 403 not the API server, 408 too slow, 413 too large, 415 no
-JSON, 500 the function crashed.
+The API server reads any answer but 200 with a review in it as "no answer", and then failurePolicy decides. So every
+mistake, ours or the caller's, gets an HTTP status of its own: 400 not a review, 403 not the API server, 408 too slow,
+413 too large, 415 no JSON, 500 the function crashed, 504 it did not return in time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from k8sext.admission.engine import Answer, answer
-from k8sext.admission.functions import AdmissionWebhook, Webhook
+from k8sext.admission.functions import AdmissionWebhook, Webhook, check_names
 from k8sext.admission.review import BadReview
 from k8sext.admission.tls import show
 from k8sext.kube.certificates import Pair
@@ -31,6 +31,8 @@ LARGEST_BODY = 16 * 2**20
 """A review of an update holds an object twice, and the API server takes objects of up to 3 MiB."""
 READ_LIMIT = 5.0
 HANDSHAKE_LIMIT = 5.0
+GRACE = 0.25
+"""Seconds beyond a webhook's timeout: the clock of the API server, which began earlier, is to run out first."""
 REMEMBERED = 10_000
 
 
@@ -44,7 +46,8 @@ class Call:
     """Seconds since 1970, as time.time()."""
     seconds: float
     outcome: str
-    """allowed, denied, changed, known, unknown, no opinion; or refused and crashed: no answer, failurePolicy decides"""
+    """allowed, denied, changed, known, unknown, no opinion; or refused, crashed and timed out: no answer, failurePolicy
+    decides"""
     subject: str = ""
     user: str = ""
     detail: str = ""
@@ -55,7 +58,9 @@ class WebhookServer:
     """Serves webhooks on one address. `context` decides about TLS; `calls` holds the last calls, oldest first."""
 
     def __init__(self, webhooks: Iterable[Webhook], context: ssl.SSLContext, host: str, port: int = 0) -> None:
-        self.webhooks = {webhook.path: webhook for webhook in webhooks}
+        given = [*webhooks]
+        check_names(given)
+        self.webhooks = {webhook.path: webhook for webhook in given}
         self.host, self.port = host, port
         self.ready = True
         self.calls: deque[Call] = deque(maxlen=REMEMBERED)
@@ -100,6 +105,11 @@ class WebhookServer:
             await self._runner.cleanup()
         self._listening = self._runner = None
 
+    @property
+    def listening(self) -> bool:
+        """Whether it can be reached."""
+        return self._listening is not None
+
     def rotate(self, pair: Pair) -> None:
         """Show another certificate from now on. Open connections end with their next answer, so no call is lost."""
         show(self._context, pair)
@@ -116,29 +126,33 @@ class WebhookServer:
         """Answer the one review that only wants to know whether reviews arrive at all."""
         uid = (await request.json())["request"]["uid"]
         self.probed.add(request.match_info["probe"])
-        body = {
-            "apiVersion": "admission.k8s.io/v1",
-            "kind": "AdmissionReview",
-            "response": {"uid": uid, "allowed": True},
-        }
-        return web.json_response(body)
+        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
+        return web.json_response(review | {"response": {"uid": uid, "allowed": True}})
 
     async def _review(self, request: web.Request) -> web.Response:
         webhook = self.webhooks.get(request.path)
         if webhook is None:
             return _refusal(404, f"no webhook answers at {request.path}; there are {', '.join(self.webhooks)}")
         began, clock, call = time.time(), time.perf_counter(), str(uuid.uuid4())
+
+        def note(outcome: str, detail: str, subject: str = "", user: str = "", call: str = call) -> None:
+            took = time.perf_counter() - clock
+            self.calls.append(Call(webhook.name, webhook.kind, began, took, outcome, subject, user, detail, call))
+
         try:
             found = await self._answer(request, webhook, call)
             body = json.dumps(found.body).encode()
         except _Refused as refused:
-            self._note(webhook, began, clock, "refused", detail=refused.text, call=call)
+            note(refused.outcome, refused.text)
             return _refusal(refused.status, refused.text)
         except (Exception, SystemExit) as error:  # SystemExit, too, must not end the server
             log.exception("webhook %s crashed (call %s)", webhook.name, call)
-            self._note(webhook, began, clock, "crashed", detail=f"{type(error).__name__}: {error}", call=call)
+            note("crashed", f"{type(error).__name__}: {error}")
             return _refusal(500, f"the webhook {webhook.name} crashed; its log tells more under call {call}")
-        self._note(webhook, began, clock, found.outcome, found.subject, found.user, found.detail, found.call)
+        except asyncio.CancelledError:
+            note("timed out", "the caller no longer waited")
+            raise
+        note(found.outcome, found.detail, found.subject, found.user, found.call)
         response = web.Response(body=body, content_type="application/json")
         if request.protocol in self._former:
             self._former.discard(request.protocol)
@@ -147,10 +161,17 @@ class WebhookServer:
 
     async def _answer(self, request: web.Request, webhook: Webhook, call: str) -> Answer:
         review = await self._read(request, webhook)
+        limit = asyncio.timeout(webhook.timeout + GRACE)
         try:
-            return await answer(webhook, review, call)
+            async with limit:
+                return await answer(webhook, review, call)
         except BadReview as error:
             raise _Refused(400, str(error)) from error
+        except TimeoutError:
+            if not limit.expired():  # then it is the function's own
+                raise
+            sentence = f"the webhook {webhook.name} did not answer within {webhook.timeout} s"
+            raise _Refused(504, sentence, "timed out") from None
 
     async def _read(self, request: web.Request, webhook: Webhook) -> object:
         if not isinstance(webhook, AdmissionWebhook) and not _certified(request):
@@ -169,25 +190,11 @@ class WebhookServer:
         except (ValueError, RecursionError) as error:
             raise _Refused(400, f"the body is not JSON: {error}") from None
 
-    def _note(
-        self,
-        webhook: Webhook,
-        began: float,
-        clock: float,
-        outcome: str,
-        subject: str = "",
-        user: str = "",
-        detail: str = "",
-        call: str = "",
-    ) -> None:
-        seconds = time.perf_counter() - clock
-        self.calls.append(Call(webhook.name, webhook.kind, began, seconds, outcome, subject, user, detail, call))
-
 
 class _Refused(Exception):
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, outcome: str = "refused") -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.outcome = status, text, outcome
 
 
 def _refusal(status: int, text: str) -> web.Response:

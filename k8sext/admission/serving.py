@@ -1,34 +1,38 @@
 """`serve(function, ...)`: webhooks from a notebook or a script, in the background, registered while they run.
 
-The server has a thread and an event loop of its own, so it answers while a cell runs. Leaving the `with` block, `stop()` or the end
-of the process takes the registration away; after a kill the next `serve` of this machine does.
+The server has a thread and an event loop of its own, so it answers while a cell runs. Leaving the `with` block,
+`stop()` or the end of the process takes the registration away, by requests that need neither: a function that hangs
+does not keep it in place. After a kill the next `serve` of this machine does it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from k8sext.admission.functions import AdmissionWebhook, Webhook
+from k8sext.admission.functions import AdmissionWebhook, Kind, Webhook
 from k8sext.admission.registration import Registration, RegistrationError
 from k8sext.admission.server import Call, WebhookServer
 from k8sext.admission.tls import server_context
 from k8sext.kube import certificates as x509
+from k8sext.kube.background import Background, at_exit, not_at_exit
 from k8sext.kube.request import ApiError, Unreachable
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 LIFETIME = datetime.timedelta(hours=24)
 """Of the server's certificate; a new one is shown when two thirds of it are over."""
-CALL_LIMIT = 40.0
+START_LIMIT, END_LIMIT = 30.0, 5.0
+SETTLE_LIMIT = 3.0
+"""Seconds that the API server has, once all is unregistered, to learn of it; meanwhile it may still call."""
 
 
 class _KeptLog(logging.Handler):
@@ -56,14 +60,8 @@ class Serving:
         self._server = WebhookServer(self.webhooks, self._context, host, port)
         self._kubeconfig = kubeconfig
         self._registration: Registration | None = None
-        self._client: Any = None
-        self._stopped = False
-        self._down = False
-        self._renewal: asyncio.Task[None] | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="webhooks", daemon=True)
-        self._thread.start()
-        self._log = _KeptLog(self._thread.ident)
+        self._background = Background("webhooks")
+        self._log = _KeptLog(self._background.do(threading.get_ident))
         logging.getLogger("k8sext.admission").addHandler(self._log)
 
     @property
@@ -86,23 +84,21 @@ class Serving:
         return self.address + webhook.path
 
     def kubeconfig(self, webhook: Webhook) -> str:
-        """A kubeconfig (YAML) with which the API server reaches a webhook that is named by its flags, and proves who it is."""
+        """A kubeconfig (YAML) with which the API server reaches a webhook named by its flags, and proves who it is."""
         client = x509.issue(self.authority, "kube-apiserver")
         return x509.kubeconfig(webhook.name, self.url(webhook), self.authority, client)
 
     def rotate(self, lifetime: datetime.timedelta = LIFETIME) -> None:
         """Show a new certificate, good for lifetime from now, and go on serving; a negative one has ended already."""
-        self._loop.call_soon_threadsafe(self._server.rotate, self._pair(lifetime))
+        self._background.do(lambda: self._server.rotate(self._pair(lifetime)))
 
     def go_down(self) -> None:
         """Stop listening but stay registered, as a server that crashed."""
-        self._down = True
-        self._run(self._server.stop())
+        self._background.call(self._server.stop())
 
     def come_back(self) -> None:
         """Listen again, at the same address."""
-        self._run(self._server.start())
-        self._down = False
+        self._background.call(self._server.start())
 
     def restart(self) -> None:
         """Go down and come back: every caller has to make a new connection."""
@@ -110,16 +106,23 @@ class Serving:
         self.come_back()
 
     def stop(self) -> None:
-        """Take the registration away and end the server. A second time it does nothing."""
-        if self._stopped:
-            return
-        self._stopped = True
+        """Take the registration away at once, then end the server. If the API server did not answer, call it again."""
+        kinds: set[Kind] = set()
         try:
-            self._run(self._end())
+            kinds = self._registration.remove() if self._registration else kinds
+            not_at_exit(self._unregister)
+        except (Unreachable, ApiError) as error:
+            log.warning("the webhooks could not be unregistered: %s", error)
+        if not self._background.running:
+            return
+        try:
+            self._settle(kinds)
+            self._background.call(self._server.stop(), END_LIMIT)
+            self._background.stop()
+        except TimeoutError:
+            log.warning("a function holds up the server, which is left to itself")
+            self._background.stop(0)
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=5)
-            self._loop.close()
             logging.getLogger("k8sext.admission").removeHandler(self._log)
 
     def __enter__(self) -> Self:
@@ -130,21 +133,19 @@ class Serving:
 
     def __repr__(self) -> str:
         return f"serving {', '.join(webhook.name for webhook in self.webhooks)}" + (
-            " (stopped)" if self._stopped else ""
+            "" if self._background.running else " (stopped)"
         )
 
     def _start(self) -> None:
         try:
-            self._run(self._begin())
+            self._begin()
         except BaseException:
             self.stop()
             raise
-        # The module atexit comes too late: by then Python has ended the helper threads that the client needs.
-        threading._register_atexit(self.stop)  # pyright: ignore[reportAttributeAccessIssue]
 
-    async def _begin(self) -> None:
-        await self._server.start()
-        self._renewal = asyncio.create_task(self._renew(), name="certificate renewal")
+    def _begin(self) -> None:
+        self._background.call(self._server.start())
+        self._background.start(self._renew())
         admitting = [webhook for webhook in self.webhooks if isinstance(webhook, AdmissionWebhook)]
         if not admitting:
             return
@@ -152,30 +153,31 @@ class Serving:
             raise RegistrationError(
                 f"{admitting[0].name} must be registered at an API server: name its kubeconfig, or set KUBECONFIG"
             )
-        from k8sext.kube.connect import from_kubeconfig
+        from k8sext.kube.blocking import blocking_client
 
-        self._client = await from_kubeconfig(self._kubeconfig)
+        client = self._background.call(blocking_client(self._kubeconfig), START_LIMIT)
         probed = self._server.probed
-        registration = Registration(self._client, self.address, self.authority.certificate, probed.__contains__)
-        await registration.put(admitting)
-        self._registration = registration
+        self._registration = Registration(client, self.address, self.authority.certificate, probed.__contains__)
+        at_exit(self._unregister)
+        self._registration.put(admitting)
 
-    async def _end(self) -> None:
-        """First unregister, then stop to answer: the other way round, requests would fail in between."""
-        try:
+    def _unregister(self) -> None:
+        """All that matters when the interpreter ends: the rest goes with it."""
+        with contextlib.suppress(Unreachable, ApiError):
             if self._registration:
-                self._server.rotate(self._pair(LIFETIME))
-                if self._down:
-                    await self._server.start()
-                await self._registration.remove()
-        except (Unreachable, ApiError, RegistrationError) as error:
-            log.warning("the webhooks could not be unregistered: %s", error)
-        finally:
-            if self._client:
-                await self._client.close()
-            if self._renewal:
-                self._renewal.cancel()
-            await self._server.stop()
+                self._registration.remove()
+
+    def _settle(self, kinds: set[Kind]) -> None:
+        """Answer until the API server knows that it is not to call any more: else requests would fail in between."""
+        if self._registration and kinds:
+            self._background.call(self._answer(), END_LIMIT)
+            with contextlib.suppress(Unreachable, ApiError, RegistrationError):
+                self._registration.settle(kinds, SETTLE_LIMIT)
+
+    async def _answer(self) -> None:
+        self._server.rotate(self._pair(LIFETIME))
+        if not self._server.listening:
+            await self._server.start()
 
     async def _renew(self) -> None:
         while True:
@@ -185,15 +187,13 @@ class Serving:
     def _pair(self, lifetime: datetime.timedelta) -> x509.Pair:
         return x509.issue(self.authority, "webhook", hosts=[self._host], lifetime=lifetime)
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=CALL_LIMIT)
-
 
 def serve(*webhooks: Webhook, kubeconfig: Path | str | None = None, host: str | None = None, port: int = 0) -> Serving:
     """Serve these webhooks in the background, and register the validating and mutating ones at an API server.
 
-    kubeconfig names the API server (default: $KUBECONFIG). host is the address of this process that it reaches (default:
-    $K8SEXT_CALLBACK_HOST, else 127.0.0.1), port is a free one unless given. When it returns, the API server calls the webhooks.
+    kubeconfig names the API server (default: $KUBECONFIG). host is the address of this process that it reaches
+    (default:
+    $K8SEXT_CALLBACK_HOST, else 127.0.0.1), port is a free one unless given. When it returns, the API server calls them.
     Raises RegistrationError, or OSError when the port is taken.
     """
     for webhook in webhooks:

@@ -7,9 +7,8 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass
-from typing import Any
 
-Json = dict[str, Any]
+from k8sext.kube.objects import Json
 
 
 class UserError(Exception):
@@ -63,7 +62,8 @@ KNOWN = (
 
 
 def check(code: int, stderr: str) -> None:
-    """Raise UserError with what kubectl said, if it failed; KeyboardInterrupt if Ctrl-C, which goes to kubectl as well, ended it first."""
+    """Raise UserError with what kubectl said, if it failed; KeyboardInterrupt if Ctrl-C, which goes to kubectl as well,
+    ended it first."""
     if code == -signal.SIGINT:
         raise KeyboardInterrupt
     if code:
@@ -71,7 +71,8 @@ def check(code: int, stderr: str) -> None:
 
 
 def sentence(stderr: str) -> str:
-    """Return one sentence for what kubectl wrote to standard error; log lines such as "E1122 10:00:00 ..." are passed over."""
+    """Return one sentence for what kubectl wrote to standard error; log lines such as "E1122 10:00:00 ..." are passed
+    over."""
     lines = [line for line in stderr.splitlines() if line.strip() and not re.match(r"[EWI]\d{4} ", line)]
     for pattern, answer in KNOWN:
         if found := re.search(pattern, "\n".join(lines)):

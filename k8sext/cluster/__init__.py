@@ -3,24 +3,34 @@
     with k8sext.cluster.up(name="test") as cluster:
         cluster.kubectl("get", "namespaces")
 
-`up` starts or finds the cluster, `connect` does the same for a notebook, `private_api_server` starts a throwaway control plane for
-lessons that need API-server flags. The provider `embedded` (Linux) needs neither Docker nor root; `kind` needs Docker; `existing`
-borrows a cluster that is there already, by the name of its context.
+`up` starts or finds the cluster, `connect` does the same for a notebook, `private_api_server` starts a throwaway API
+server for lessons that need flags. In Kubernetes' words:
+
+    control plane, its flags             components, providers/embedded/control_plane
+    kubeadm init, kind create cluster    providers/*/__init__.up
+    static pods (restarted when killed)  providers/embedded/supervisor
+    konnectivity, egress selector        providers/embedded/relay
+    node (join, drain of power, delete)  node_specs, providers/embedded/nodes, providers/kind/extra_nodes
+    kubeconfig, PKI                      providers/embedded/__init__._certificates, k8sext.kube.certificates
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
-from k8sext.cluster import kubectl
+from k8sext.cluster import kubectl, providers
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import Layout, layout, read_json
 from k8sext.cluster.private import PrivateApiServer, private_api_server
+
+if TYPE_CHECKING:
+    from k8sext.cluster.programs.progress import Progress
+    from k8sext.kube.objects import Json
 
 __all__ = [
     "Cluster",
@@ -40,8 +50,6 @@ __all__ = [
     "stop_node",
     "up",
 ]
-
-PROVIDERS = ("embedded", "kind", "existing")
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,8 @@ class Cluster:
         """What kubectl prints. Raises ClusterError with kubectl's own message when it fails."""
         return kubectl.run("kubectl", *arguments, environment=environment(self), input=input)
 
-    def status(self) -> dict[str, Any]:
-        """What runs in it, asked now; see k8sext.cluster.embedded.status."""
+    def status(self) -> Json:
+        """What runs in it, asked now; see k8sext.cluster.report."""
         return status(self.layout)
 
     def down(self) -> None:
@@ -95,46 +103,26 @@ def up(
     data: str | os.PathLike[str] | None = None,
     *,
     port: int | None = None,
-    light_nodes: int | None = None,
+    fake_nodes: int | None = None,
     provider: str | None = None,
-    progress: Any = None,
+    progress: Progress | None = None,
     context: str | None = None,
     kubeconfig: str | os.PathLike[str] | None = None,
-    consent: Callable[[str], bool] | None = None,
+    consent: providers.Consent | None = None,
 ) -> Cluster:
     """Start the cluster called name (default $K8SEXT_CLUSTER, else k8sext) or find it running.
 
-    data is a folder for its files, port the API server's; both are chosen unless given. provider is one of PROVIDERS (default:
-    $K8SEXT_PROVIDER, else what is there already, else embedded on Linux and kind elsewhere). light_nodes join beside the three nodes that
-    run pods, and only register. progress hears of long work (see k8sext.cluster.programs.progress). For the provider existing: context
-    (default: $K8SEXT_CONTEXT) in kubeconfig (default: kubectl's own) names the cluster, and consent is asked once, with the plan in words.
-    Raises ClusterError.
+    data is a folder for its files, chosen unless given. provider is one of PROVIDERS (default: $K8SEXT_PROVIDER, else
+    what is there already, else embedded on Linux and kind elsewhere). progress hears of long work. The others are
+    wishes, which not every provider fulfils: see k8sext.cluster.providers.Wishes. Raises ClusterError.
     """
     from k8sext.cluster.programs.progress import Progress
 
     where = layout(name, data)
     chosen = _provider(where, provider)
-    progress = progress or Progress()
-    if chosen != "embedded" and light_nodes:
-        raise ClusterError("Only an embedded cluster has light nodes: leave them out, or use the provider embedded.")
-    if chosen != "existing" and (context or kubeconfig):
-        raise ClusterError(
-            "A context and a kubeconfig name a cluster of the provider existing: leave them out, or choose that provider."
-        )
-    if chosen == "existing":
-        from k8sext.cluster import existing
-
-        if port:
-            raise ClusterError("The port of a cluster that is there already cannot be chosen: leave it out.")
-        started = existing.up(where, progress, context, Path(kubeconfig) if kubeconfig else None, consent)
-    elif chosen == "kind":
-        from k8sext.cluster import kind
-
-        started = kind.up(where, progress, port)
-    else:
-        from k8sext.cluster import embedded
-
-        started = embedded.up(where, progress, port, light_nodes)
+    wishes = providers.Wishes(port, fake_nodes, context, Path(kubeconfig) if kubeconfig else None, consent)
+    providers.check(chosen, wishes)
+    started = providers.provider(chosen).up(where, progress or Progress(), wishes)
     callback_host = where.read_config().get("callback_host", "127.0.0.1")
     return Cluster(where.name, chosen, where, callback_host, started_here=started)
 
@@ -152,33 +140,38 @@ def provider_of(where: Layout) -> str | None:
 
 
 def _provider(where: Layout, wanted: str | None) -> str:
-    """The provider to start with: the wanted one, else that of the cluster which is there, else the default. Raises ClusterError."""
+    """The provider to start with: the wanted one, else that of the cluster which is there, else the default. Raises
+    ClusterError."""
     there = provider_of(where)
     chosen = wanted or os.environ.get("K8SEXT_PROVIDER") or there or default_provider()
-    if chosen not in PROVIDERS:
-        raise ClusterError(f"There is no provider {chosen!r}: choose one of {', '.join(PROVIDERS)}.")
+    if chosen not in providers.PROVIDERS:
+        raise ClusterError(f"There is no provider {chosen!r}: choose one of {', '.join(providers.PROVIDERS)}.")
     if there and there != chosen:
         raise ClusterError(
-            f"The cluster {where.name!r} is of the provider {there}, not {chosen}: stop it first with `k8sext down --name {where.name}`, "
+            f"The cluster {where.name!r} is of the provider {there}, not {chosen}: stop it first with `k8sext down "
+            f"--name {where.name}`, "
             "or give the new one another --name."
         )
     return chosen
 
 
-def connect(name: str | None = None, data: str | os.PathLike[str] | None = None, progress: Any = None) -> Cluster:
-    """The learner's cluster for a notebook: found running, or started. Leaving it does not stop it. Raises ClusterError."""
+def connect(
+    name: str | None = None, data: str | os.PathLike[str] | None = None, progress: Progress | None = None
+) -> Cluster:
+    """The learner's cluster for a notebook: found running, or started. Leaving it does not stop it. Raises
+    ClusterError."""
     found = up(name, data, progress=progress)
     return replace(found, started_here=False)
 
 
 def down(where: Layout) -> bool:
     """Stop a cluster and remove its files; returns whether there was anything to do."""
-    return _module(where).down(where)
+    return providers.provider(_made_by(where)).down(where)
 
 
-def status(where: Layout) -> dict[str, Any]:
+def status(where: Layout) -> Json:
     """What runs in a cluster, asked now."""
-    return _module(where).status(where)
+    return providers.provider(_made_by(where)).status(where)
 
 
 def add_node(
@@ -189,35 +182,39 @@ def add_node(
     taints: Sequence[str] = (),
     capacity: Sequence[str] = (),
 ) -> None:
-    """A node joins; returns when it is Ready. labels and capacity are KEY=VALUE, taints KEY=VALUE:EFFECT. Raises ClusterError."""
-    _module(where).add_node(where, node, zone, labels, taints, capacity)
+    """A node joins; returns when it is Ready. labels and capacity are KEY=VALUE, taints KEY=VALUE:EFFECT. Raises
+    ClusterError."""
+    _nodes(where).add_node(where, node, zone, labels, taints, capacity)
 
 
 def remove_node(where: Layout, node: str) -> None:
     """A node leaves for good: its containers end, its Node object is deleted."""
-    _module(where).remove_node(where, node)
+    _nodes(where).remove_node(where, node)
 
 
 def stop_node(where: Layout, node: str) -> None:
-    """A node loses its power: no heartbeat, its containers gone at once. Returns at once; NotReady follows within 20 s."""
-    _module(where).stop_node(where, node)
+    """A node loses its power: no heartbeat, its containers gone at once. Returns at once; NotReady follows within 20
+    s."""
+    _nodes(where).stop_node(where, node)
 
 
 def start_node(where: Layout, node: str) -> None:
     """The power is back; returns when the node is Ready."""
-    _module(where).start_node(where, node)
+    _nodes(where).start_node(where, node)
 
 
 def log_command(where: Layout, component: str, follow: bool = False, tail: int = -1) -> list[str]:
-    """The command that prints a component's log: its last lines, -1 for all, and on as it grows. Raises ClusterError."""
-    return _module(where).log_command(where, component, follow, tail)
+    """The command that prints a component's log: its last lines, -1 for all, and on as it grows. Raises
+    ClusterError."""
+    return providers.provider_that_can(_made_by(where), "logs").log_command(where, component, follow, tail)
 
 
-def _module(where: Layout) -> Any:
-    """The room of the provider that made a cluster."""
-    import importlib
+def _made_by(where: Layout) -> str:
+    return provider_of(where) or "embedded"
 
-    return importlib.import_module(f"k8sext.cluster.{provider_of(where) or 'embedded'}")
+
+def _nodes(where: Layout) -> providers.WithNodes:
+    return providers.provider_that_can(_made_by(where), "nodes")
 
 
 def environment(cluster: Cluster) -> dict[str, str]:

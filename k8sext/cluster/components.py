@@ -1,6 +1,7 @@
 """The command line of every program of the control plane, as data: what a flag is for stands beside it.
 
-Flags: https://kubernetes.io/docs/reference/command-line-tools-reference/ and https://etcd.io/docs/v3.6/op-guide/configuration/
+Flags: https://kubernetes.io/docs/reference/command-line-tools-reference/ and
+https://etcd.io/docs/v3.6/op-guide/configuration/
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SERVICE_RANGE = "10.96.0.0/16"
-SERVICE_ADDRESS = "10.96.0.1"
+from k8sext.infra.addresses import SERVICE_NETWORK, node_address
+
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 # Collect garbage at half the usual growth: a tenth less memory (measured), and a small cluster makes little garbage.
@@ -31,7 +32,8 @@ class Component:
 
 
 def etcd(program: str, data: Path, pki: Path, port: int, peer_port: int) -> Component:
-    """The store of the API server, alone in its cluster. It does not wait for the disk: fast, and made to be thrown away."""
+    """The store of the API server, alone in its cluster. It does not wait for the disk: fast, and made to be thrown
+    away."""
     url, peer = f"https://127.0.0.1:{port}", f"https://127.0.0.1:{peer_port}"
     command = [
         program,
@@ -74,10 +76,10 @@ def api_server(program: str, pki: Path, port: int, etcd_port: int, flags: Sequen
         f"--tls-private-key-file={pki}/apiserver.key",
         f"--client-ca-file={pki}/ca.crt",
         # Never announced (see the reconciler below), but without it a machine that has no network at all is refused.
-        "--advertise-address=10.244.0.1",
+        f"--advertise-address={node_address(0)}",
         # Endpoints may not be loopback addresses, so the Service `kubernetes` has none.
         "--endpoint-reconciler-type=none",
-        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--service-cluster-ip-range={SERVICE_NETWORK}",
         *([] if by_file else ["--authorization-mode=Node,RBAC"]),
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",

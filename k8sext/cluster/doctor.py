@@ -21,7 +21,8 @@ MEMORY_NEEDED = 1.5e9
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: ok, missing (the embedded cluster will not work), or less (something optional is not there)."""
+    """One thing looked at: ok, missing (the embedded cluster will not work), or less (something optional is not
+    there)."""
 
     what: str
     verdict: Literal["ok", "less", "missing"]
@@ -55,7 +56,8 @@ def _programs() -> Finding:
     return Finding(
         what,
         "less",
-        f"{', '.join(missing)} will be downloaded by `k8sext up` (about 400 MB), or else built with {how} (about 8 minutes)",
+        f"{', '.join(missing)} will be downloaded by `k8sext up` (about 400 MB), or else built with {how} (about 8 "
+        "minutes)",
     )
 
 
@@ -84,7 +86,8 @@ def _memory_limit() -> int | None:
 
 
 def _disk() -> Finding:
-    for folder in (cache_folder(), state_folder()):
+    complete = all(map(programs.cached, programs.CLUSTER_PROGRAMS))
+    for folder in (state_folder(),) if complete else (cache_folder(), state_folder()):  # a whole cache may be read-only
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not os.access(existing, os.W_OK):
             return Finding(
@@ -119,7 +122,7 @@ def _mounts() -> Finding:
 def _isolation() -> list[Finding]:
     """What pods of RuntimeClass `oci` need: namespaces, images, limits."""
     from k8sext.infra.cri import cgroups
-    from k8sext.infra.cri.oci import possible
+    from k8sext.infra.cri.handlers.oci import capability_checks as possible
 
     pods, images, limits = "isolated pods (RuntimeClass oci)", "images for isolated pods", "limits on memory and CPU"
     reasons = possible.obstacles()
@@ -150,7 +153,7 @@ def _docker() -> Finding:
 
 
 def _contexts() -> Finding:
-    from k8sext.cluster.existing.target import contexts, usual_files
+    from k8sext.cluster.kubectl import contexts, usual_files
 
     what, kubectl = "other clusters", shutil.which("kubectl")
     found = contexts(Path(kubectl), usual_files()) if kubectl else []

@@ -14,7 +14,8 @@ class ClusterError(Exception):
 
 @contextmanager
 def writing(folder: Path, what: str, setting: str) -> Iterator[None]:
-    """Turn the system's errors about a folder (full, read-only, not ours) into one sentence that names the setting to change."""
+    """Turn the system's errors about a folder (full, read-only, not ours) into one sentence that names the setting to
+    change."""
     try:
         yield
     except OSError as error:

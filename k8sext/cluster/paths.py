@@ -1,4 +1,5 @@
-"""Where a cluster keeps its files: one folder per cluster below the user's state folder, one shared cache of programs."""
+"""Where a cluster keeps its files: one folder per cluster below the user's state folder, one shared cache of
+programs."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from k8sext.cluster.errors import ClusterError
 
@@ -30,72 +31,48 @@ def _xdg(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or Path.home() / default)
 
 
+class Entry:
+    """A file or folder that a cluster may have in its folder. Layout names all of them, so that `down` removes what
+    `up` made."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type[Layout], attribute: str) -> None:
+        owner.entries.append(self.name)
+
+    def __get__(self, layout: Layout, owner: type[Layout]) -> Path:
+        return layout.data / self.name
+
+
 @dataclass(frozen=True)
 class Layout:
     """The files of one cluster, by name. Nothing here touches the disk but the two functions that say so."""
 
     name: str
     data: Path
+    entries: ClassVar[list[str]] = []
 
-    @property
-    def marker(self) -> Path:
-        """Says that this folder is a cluster's: only then is anything in it ever removed."""
-        return self.data / ".k8sext-cluster"
-
-    @property
-    def pki(self) -> Path:
-        """Keys and certificates, 0600."""
-        return self.data / "pki"
-
-    @property
-    def logs(self) -> Path:
-        """One log a component."""
-        return self.data / "logs"
-
-    @property
-    def etcd(self) -> Path:
-        """etcd's own files."""
-        return self.data / "etcd"
-
-    @property
-    def etcd_unfinished(self) -> Path:
-        """There as long as etcd's own files are being made and hold nothing yet."""
-        return self.data / "etcd.unfinished"
-
-    @property
-    def nodes(self) -> Path:
-        """One folder a node."""
-        return self.data / "nodes"
-
-    @property
-    def nodes_file(self) -> Path:
-        """The nodes that should be there; the node processes make it so."""
-        return self.data / "nodes.json"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig, 0600."""
-        return self.data / "kubeconfig"
-
-    @property
-    def config(self) -> Path:
-        """What `up` decided: programs and ports. The supervisor reads it."""
-        return self.data / "cluster.json"
-
-    @property
-    def state(self) -> Path:
-        """What is: phase, pids, restarts. The supervisor writes it."""
-        return self.data / "state.json"
-
-    @property
-    def temporary(self) -> Path:
-        """What the node processes take for /tmp: client libraries copy keys there, and leave them when they are killed."""
-        return self.data / "tmp"
-
-    @property
-    def kubectl_cache(self) -> Path:
-        """What kubectl learned of the API, so that nothing of it stays in the learner's home."""
-        return self.data / "kubectl-cache"
+    pki = Entry("pki")  # keys and certificates, 0600
+    logs = Entry("logs")  # one log a component
+    etcd = Entry("etcd")  # etcd's own files
+    etcd_unfinished = Entry("etcd.unfinished")  # there as long as etcd's own files are being made and hold nothing yet
+    images = Entry("images")  # what pods of RuntimeClass oci run, pulled or loaded
+    nodes = Entry("nodes")  # one folder a node
+    nodes_file = Entry("nodes.json")  # the nodes that should be there; the node processes make it so
+    nodes_lock = Entry("nodes.lock")  # held by the one who changes that file
+    kubeconfig = Entry("kubeconfig")  # the administrator's, 0600
+    kubeconfig_lock = Entry("kubeconfig.lock")  # kubectl's and kind's own, while they write the kubeconfig
+    egress_selector = Entry("egress-selector.yaml")  # how the API server reaches pods
+    config = Entry("cluster.json")  # what `up` decided: programs and ports; the supervisor reads it
+    state = Entry("state.json")  # what is: phase, pids, restarts; the supervisor writes it
+    # What the node processes take for /tmp: client libraries copy keys there, and leave them when they are killed.
+    temporary = Entry("tmp")
+    kubectl_cache = Entry("kubectl-cache")  # what kubectl learned of the API: nothing of it stays in the learner's home
+    # Held as long as the supervisor lives; the kernel lets go of it even after SIGKILL.
+    supervisor_lock = Entry("supervisor.lock")
+    # Says that this folder is a cluster's: only then is anything in it ever removed, and this one last.
+    marker = Entry(".k8sext-cluster")
 
     @property
     def up_lock(self) -> Path:
@@ -103,13 +80,9 @@ class Layout:
         return self.data.parent / f".{self.data.name}.lock"
 
     @property
-    def supervisor_lock(self) -> Path:
-        """Held as long as the supervisor lives; the kernel lets go of it even after SIGKILL."""
-        return self.data / "supervisor.lock"
-
-    @property
     def sockets(self) -> Path:
-        """A folder with a short path: unix socket addresses end at 108 bytes. Not in $TMPDIR, which may differ for `down`."""
+        """A folder with a short path: unix socket addresses end at 108 bytes. Not in $TMPDIR, which may differ for
+        `down`."""
         digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:10]
         return Path(f"/tmp/k8sext-{os.getuid()}-{digest}")
 
@@ -128,7 +101,8 @@ class Layout:
 def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) -> Layout:
     """The files of the cluster called name (default $K8SEXT_CLUSTER, else k8sext), in data or the state folder.
 
-    Raises ClusterError for a name that cannot be a folder and a DNS label at once, and for a folder that nobody can name.
+    Raises ClusterError for a name that cannot be a folder and a DNS label at once, and for a folder that nobody can
+    name.
     """
     if name is None:
         name = os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME
@@ -138,7 +112,8 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
         )
     if data is not None and not os.fspath(data):
         raise ClusterError("'' cannot be a cluster's folder: name one, as in --data ~/class, or leave --data out.")
-    # `k8sext lab` names its cluster's folder to its notebooks; a command in one that names another cluster means that other one.
+    # `k8sext lab` names its cluster's folder to its notebooks; a command in one that names another cluster means that
+    # other one.
     inherited = os.environ.get("K8SEXT_DATA") if name == (os.environ.get("K8SEXT_CLUSTER") or DEFAULT_NAME) else None
     folder = Path(data or inherited or state_folder() / "clusters" / name)
     try:
@@ -146,7 +121,8 @@ def layout(name: str | None = None, data: str | os.PathLike[str] | None = None) 
         return Layout(name, folder.expanduser().resolve())
     except (RuntimeError, UnicodeError, ValueError):
         raise ClusterError(
-            f"{str(folder)!r} cannot be a cluster's folder: it names a user who is not here, or characters that are no UTF-8."
+            f"{str(folder)!r} cannot be a cluster's folder: it names a user who is not here, or characters that are no "
+            "UTF-8."
         ) from None
 
 
@@ -171,25 +147,53 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def check_folder(layout: Layout) -> None:
-    """Refuse a folder that holds something else: `down` will remove what is in a cluster's folder. Raises ClusterError."""
-    if layout.data.is_dir() and any(layout.data.iterdir()) and not layout.marker.exists():
+    """Refuse a folder that holds something else: `down` will remove what is in a cluster's folder. Raises
+    ClusterError."""
+    if layout.data.exists() and not layout.data.is_dir():
+        raise ClusterError(f"{layout.data} is no folder: name an empty or a new one with --data.")
+    if layout.marker.exists() or not layout.data.exists() or not any(layout.data.iterdir()):
+        return
+    # Images that the `down` of an earlier version passed over are a cluster's, too.
+    if [*layout.data.iterdir()] != [layout.images] or not (layout.images / "index.json").is_file():
         raise ClusterError(
             f"{layout.data} holds files that are no cluster's: name an empty or a new folder with --data."
         )
-    if layout.data.exists() and not layout.data.is_dir():
-        raise ClusterError(f"{layout.data} is no folder: name an empty or a new one with --data.")
 
 
 def claim(layout: Layout) -> None:
-    """Make the cluster's folder and say whose it is, before anything else stands in it. Raises ClusterError, OSError."""
+    """Make the cluster's folder and say whose it is, before anything else stands in it. Raises ClusterError,
+    OSError."""
     check_folder(layout)
     layout.data.mkdir(mode=0o700, exist_ok=True)
     layout.data.chmod(0o700)
     layout.marker.write_text("A k8sext cluster keeps its files here; `k8sext down` removes them.\n")
 
 
+def remove_files(layout: Layout) -> None:
+    """Remove what is a cluster's, and its folder if nothing else is in it: the learner may have named a folder of their
+    own.
+
+    The marker goes last: what was broken off, or cannot be removed, is still a cluster's for the next `down`, and `up`
+    may have it again. Raises ClusterError when something cannot be removed.
+    """
+    from k8sext.infra.cri.store import remove_tree
+
+    marker = layout.marker
+    for path in (*[layout.data / name for name in layout.entries], *layout.data.glob(".*.tmp")):
+        if path.is_dir():
+            remove_tree(path)
+        elif path != marker:
+            path.unlink(missing_ok=True)
+        if path != marker and path.exists():
+            raise ClusterError(f"{path} cannot be removed: do it by hand, then call `k8sext down` again.")
+    marker.unlink(missing_ok=True)
+    if layout.data.exists() and not any(layout.data.iterdir()):
+        layout.data.rmdir()
+
+
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner may enter. Raises ClusterError when somebody else made one of that name before."""
+    """Make a folder that only its owner may enter. Raises ClusterError when somebody else made one of that name
+    before."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from k8sext.cluster.errors import ClusterError
 
 KUBELET_PORT = 10250
-# Below the ports that Linux and macOS give to outgoing connections: one of those could sit on a server's port while it restarts.
+# Below the ports that Linux and macOS give to outgoing connections: one of those could sit on a server's port while it
+# restarts.
 # Below those of NodePort services too.
 OURS = range(20000, 30000)
 
@@ -58,7 +59,8 @@ def _check_loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=5).close()
         except OSError as error:
             raise ClusterError(
-                f"No program of this machine can reach another one at 127.0.0.1 ({error.strerror or error}): switch the loopback network "
+                f"No program of this machine can reach another one at 127.0.0.1 ({error.strerror or error}): switch "
+                "the loopback network "
                 "on with `ip link set lo up`, as root of this machine or network namespace."
             ) from error
 
@@ -84,10 +86,12 @@ def _check(port: int) -> None:
 
 
 def reserve_loopback_block(wanted: str | None = None) -> tuple[str, socket.socket]:
-    """The first half of a block of loopback addresses for a cluster's pods and nodes, as 127.244, and the socket that reserves it.
+    """The first half of a block of loopback addresses for a cluster's pods and nodes, as 127.244, and the socket that
+    reserves it.
 
-    The block is the caller's until the socket is closed: a cluster that is just starting again, or whose nodes are all stopped, keeps it.
-    wanted (of the last start) is taken if it is free. Raises ClusterError when 145 clusters run already.
+    The block is the caller's until the socket is closed: a cluster that is just starting again, or whose nodes are all
+    stopped, keeps it. wanted (of the last start) is taken if it is free. Raises ClusterError when 145 clusters run
+    already.
     """
     octets = [f"127.{octet}" for octet in range(244, 99, -1)]
     for block in [*([wanted] if wanted else []), *octets]:
@@ -101,3 +105,8 @@ def reserve_loopback_block(wanted: str | None = None) -> tuple[str, socket.socke
             return block, reservation
         reservation.close()
     raise ClusterError("No block of loopback addresses is free: stop some clusters with `k8sext down --name NAME`.")
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now, for a server that a notebook starts."""
+    return choose(["server"], {})["server"]

@@ -1,6 +1,7 @@
 """A throwaway etcd and kube-apiserver of one's own, for lessons that need API-server flags.
 
-Nobody's shared cluster is ever restarted for a lesson: this one is up in about three seconds and gone with its `with` block.
+Nobody's shared cluster is ever restarted for a lesson: this one is up in about three seconds and gone with its `with`
+block.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from k8sext import files
 from k8sext.cluster import components, process
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.kubectl import run
@@ -39,7 +41,7 @@ class PrivateApiServer:
 
         ca = x509.Pair.load(self.folder / "pki", "ca")
         file = self.folder / f"{user.replace('/', '_')}.kubeconfig"
-        x509.write_private(file, x509.kubeconfig(user, self.server, ca, x509.issue(ca, user, groups)))
+        files.replace(file, x509.kubeconfig(user, self.server, ca, x509.issue(ca, user, groups)), mode=0o600)
         return file
 
     def kubectl(self, *arguments: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
@@ -58,9 +60,9 @@ def private_api_server(
 ) -> Iterator[PrivateApiServer]:
     """Start a private control plane (etcd and kube-apiserver only), and stop and remove it at the end of the block.
 
-    flags are added to the API server's command line, config_files (file name to text) stand in its folder; {folder} in either
-    becomes that folder's path, as in "--admission-control-config-file={folder}/admission.yaml". Raises ClusterError, with the API
-    server's own last words, when it does not start.
+    flags are added to the API server's command line, config_files (file name to text) stand in its folder; {folder} in
+    either becomes that folder's path, as in "--admission-control-config-file={folder}/admission.yaml". Raises
+    ClusterError, with the API server's own last words, when it does not start.
     """
     from k8sext.cluster import programs
     from k8sext.cluster.programs.progress import for_terminal
@@ -79,7 +81,8 @@ def private_api_server(
         for name, text in (config_files or {}).items():
             if Path(name).name != name or name in ("pki", "etcd", "kubeconfig", "..") or name.endswith(".log"):
                 raise ClusterError(
-                    f"{name!r} is no file name of your own: files stand in the server's folder, beside its pki, etcd and kubeconfig."
+                    f"{name!r} is no file name of your own: files stand in the server's folder, beside its pki, etcd "
+                    "and kubeconfig."
                 )
             (folder / name).write_text(text.replace("{folder}", str(folder)))
         pki = folder / "pki"
@@ -112,12 +115,12 @@ def _certificates(folder: Path, server: str) -> Path:
         x509.issue(ca, name, hosts=local).save(pki, name)
     x509.issue(ca, "kube-apiserver-kubelet-client", ["system:masters"]).save(pki, "apiserver-kubelet-client")
     private, public = x509.service_account_keys()
-    x509.write_private(pki / "service-accounts.key", private)
-    x509.write_private(pki / "service-accounts.pub", public)
+    files.replace(pki / "service-accounts.key", private, mode=0o600)
+    files.replace(pki / "service-accounts.pub", public, mode=0o600)
     admin = x509.issue(ca, "kubernetes-admin", ["system:masters"])
     admin.save(pki, "admin")
     kubeconfig = folder / "kubeconfig"
-    x509.write_private(kubeconfig, x509.kubeconfig("private", server, ca, admin))
+    files.replace(kubeconfig, x509.kubeconfig("private", server, ca, admin), mode=0o600)
     return kubeconfig
 
 

@@ -1,4 +1,5 @@
-"""Starting, asking and stopping child processes: the little that the supervisor and the private API server share. Standard library only."""
+"""Starting, asking and stopping child processes: the little that the supervisor and the private API server share.
+Standard library only."""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ def tls_context(pki: Path, client: str | None = None) -> ssl.SSLContext:
 
 
 async def get(port: int, path: str, context: ssl.SSLContext, timeout: float = 3.0) -> tuple[int, str]:
-    """GET https://127.0.0.1:port/path: status code and body, (0, reason) when there is no answer within timeout seconds."""
+    """GET https://127.0.0.1:port/path: status code and body, (0, reason) when there is no answer within timeout
+    seconds."""
     return await _request(
         f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n", port, context, timeout
     )
@@ -125,7 +127,8 @@ def full_disk(name: str, log: Path, folder: Path) -> str:
     free = shutil.disk_usage(folder).free
     if free < ETCD_PIECE and "no space left on device" in last_words(log, 1000).lower():
         return (
-            f"The disk that holds {folder} is full: it has {free >> 20} MB left, and {name} ended for want of more. Make room there, or "
+            f"The disk that holds {folder} is full: it has {free >> 20} MB left, and {name} ended for want of more. "
+            "Make room there, or "
             "name another place (--data or K8SEXT_STATE for a cluster, TMPDIR for a private API server)."
         )
     return ""

@@ -17,7 +17,8 @@ def report(
     pid: int | None = None,
     components: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What is to say of a cluster; phase is one of down, starting, ready, stopping, failed, pid the supervisor's, if it has one."""
+    """What is to say of a cluster; phase is one of down, starting, ready, stopping, failed, pid the supervisor's, if it
+    has one."""
     return {
         "name": layout.name,
         "phase": phase,

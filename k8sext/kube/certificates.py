@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import datetime
 import ipaddress
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from k8sext import files
 
 LIFETIME = datetime.timedelta(days=365)
 
@@ -30,23 +31,14 @@ class Pair:
     key: str
 
     def save(self, folder: Path, name: str) -> None:
-        """Write name.crt and name.key (0600) into folder."""
-        write_private(folder / f"{name}.key", self.key)
-        write_private(folder / f"{name}.crt", self.certificate)
+        """Write name.crt and name.key into folder, for their owner alone (0600)."""
+        files.replace(folder / f"{name}.key", self.key, mode=0o600)
+        files.replace(folder / f"{name}.crt", self.certificate, mode=0o600)
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Pair:
         """Read what save() wrote. Raises FileNotFoundError."""
         return cls((folder / f"{name}.crt").read_text(), (folder / f"{name}.key").read_text())
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    aside.replace(path)
 
 
 def authority(name: str = "k8sext", lifetime: datetime.timedelta = LIFETIME) -> Pair:
@@ -121,7 +113,7 @@ def kubeconfig(name: str, server: str, ca: Pair, client: Pair) -> str:
 
     Format: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
     """
-    import yaml
+    from k8sext.kube.manifest import to_yaml
 
     def encoded(text: str) -> str:
         return base64.b64encode(text.encode()).decode()
@@ -144,7 +136,7 @@ def kubeconfig(name: str, server: str, ca: Pair, client: Pair) -> str:
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-    return yaml.safe_dump(content, sort_keys=False)
+    return to_yaml(content)
 
 
 def _builder(

@@ -1,8 +1,9 @@
 """Leader election: of several copies of a program, one works and the others wait to take its place.
 
-When to take and renew the Lease is decided by the official client's `kubernetes.aio.leaderelection`. What is added here makes it safe
-to live with: a lost connection is a failed try and no crash, losing the lease ends the work before anyone else may begin, and
-whoever leaves in good order gives the lease back, so that the next one need not wait for it to run out.
+When to take and renew the Lease is decided by the official client's `kubernetes.aio.leaderelection`. What is added here
+makes it safe to live with: a lost connection is a failed try and no crash, losing the lease ends the work before anyone
+else may begin, and whoever leaves in good order gives the lease back, so that the next one need not wait for it to run
+out.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k8sext.kube.request import MERGE_PATCH, ApiError, Json, Unreachable, request
+from k8sext.kube.objects import Json, micro_time
+from k8sext.kube.request import MERGE_PATCH, ApiError, Unreachable, request
+from k8sext.kube.resource import LEASES
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -41,8 +43,8 @@ async def lead(
 ) -> None:
     """Wait for the Lease `namespace/name`, do the work while holding it, give it back.
 
-    Returns when the work returns. Raises LeadershipLost when the lease is lost, with the work cancelled before: a program ends then,
-    and begins again as a follower.
+    Returns when the work returns. Raises LeadershipLost when the lease is lost, with the work cancelled before: a
+    program ends then, and begins again as a follower.
     """
     from kubernetes.aio.leaderelection.electionconfig import Config
     from kubernetes.aio.leaderelection.leaderelection import LeaderElection
@@ -89,7 +91,7 @@ async def _cancelled(task: asyncio.Future[None] | None) -> None:
 
 
 async def _release(client: ApiClient, name: str, namespace: str, identity: str) -> None:
-    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}"
+    path = LEASES.path(name, namespace)
     try:
         lease = await request(client, "GET", path, timeout=2)
         if lease["spec"].get("holderIdentity") == identity:
@@ -102,38 +104,42 @@ async def _release(client: ApiClient, name: str, namespace: str, identity: str) 
 
 
 def _lock(client: ApiClient, name: str, namespace: str, identity: str, duration: int, limit: float) -> Any:
-    """A lock for the official election, over plain JSON: the client's own cannot create a Lease (it sends `pretty` as a boolean, which
-    its own validation refuses), and a connection that breaks would end the election.
+    """A lock for the official election, over plain JSON: the client's own cannot create a Lease (it sends `pretty` as a
+    boolean, which its own validation refuses), and a connection that breaks would end the election.
     """
     from kubernetes.aio.client.exceptions import ApiException
     from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
     from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 
-    folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    path = LEASES.path(name, namespace)
 
     class Lock(BaseLock):
         seen: Json = {}  # noqa: RUF012 - replaced, never changed
 
         async def get(self, name: str, namespace: str) -> Any:
             try:
-                self.seen = await request(client, "GET", f"{folder}/{name}", timeout=limit)
+                self.seen = await request(client, "GET", path, timeout=limit)
             except (ApiError, Unreachable) as error:
-                failure = ApiException(status=getattr(error, "code", 0), reason=str(error))
-                failure.body = json.dumps({"code": failure.status})
+                code: int = getattr(error, "code", 0)
+                failure = ApiException(status=code, reason=str(error))
+                failure.body = json.dumps({"code": code})
                 return False, failure
-            spec = self.seen.get("spec") or {}
+            spec: Json = self.seen.get("spec") or {}
             held, times = spec.get("leaseDurationSeconds"), (spec.get("acquireTime"), spec.get("renewTime"))
             return True, LeaderElectionRecord(spec.get("holderIdentity") or None, held and str(held), *times)
 
         async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-            now = _micro_time()
-            return await self._tried("POST", folder, {"metadata": {"name": name}, "spec": self._spec(now, now)})
+            now = micro_time()
+            return await self._tried(
+                "POST", LEASES.collection(namespace), {"metadata": {"name": name}, "spec": self._spec(now, now)}
+            )
 
         async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-            spec, now = self.seen.get("spec") or {}, _micro_time()
+            spec: Json = self.seen.get("spec") or {}
+            now = micro_time()
             since = spec.get("acquireTime", now) if spec.get("holderIdentity") == identity else now
             body = self.seen | {"spec": spec | self._spec(since, now)}
-            return await self._tried("PUT", f"{folder}/{name}", body)
+            return await self._tried("PUT", path, body)
 
         def _spec(self, since: str, now: str) -> Json:
             times = {"acquireTime": since, "renewTime": now}
@@ -148,7 +154,3 @@ def _lock(client: ApiClient, name: str, namespace: str, identity: str, duration:
             return True
 
     return Lock(name, namespace, identity)
-
-
-def _micro_time() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

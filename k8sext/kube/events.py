@@ -1,8 +1,8 @@
 """Events: short notes about an object, for people, which `kubectl describe` shows.
 
-Recording must never hold up or break the work it tells of. So a note is put into a queue and written in the background; the same
-note again within ten minutes only counts up the first one; an object that talks too much is cut off (25 notes at once, then one
-in five minutes, as client-go has it).
+Recording must never hold up or break the work it tells of. So a note is put into a queue and written in the background;
+the same note again within ten minutes only counts up the first one; an object that talks too much is cut off (25 notes
+at once, then one in five minutes, as client-go has it).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from k8sext.kube.request import MERGE_PATCH, ApiError, Json, Unreachable, request
+from k8sext.kube.objects import Json, timestamp
+from k8sext.kube.request import MERGE_PATCH, ApiError, Unreachable, request
+from k8sext.kube.resource import EVENTS
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -31,8 +33,8 @@ REMEMBERED = 4096
 class _Note:
     """What was already written: where it stands and how often it was said."""
 
-    path: str
     name: str
+    namespace: str
     count: int = 1
     seen: float = field(default_factory=time.monotonic)
 
@@ -53,7 +55,8 @@ class _Allowance:
 
 
 class EventRecorder:
-    """Writes events in the name of one component. Start it with `async with`; leaving it writes what is still queued."""
+    """Writes events in the name of one component. Start it with `async with`; leaving it writes what is still
+    queued."""
 
     def __init__(self, client: ApiClient, component: str, host: str = "") -> None:
         self._client = client
@@ -74,7 +77,8 @@ class EventRecorder:
             self._task.cancel()
 
     def event(self, reference: Json, type: str, reason: str, message: str) -> None:
-        """Note that something happened to the object behind `reference`. `type` is Normal or Warning. Returns at once."""
+        """Note that something happened to the object behind `reference`. `type` is Normal or Warning. Returns at
+        once."""
         allowance = self._allowances.setdefault(reference.get("uid", ""), _Allowance())
         _forget_old(self._allowances)
         if allowance.take():
@@ -96,15 +100,13 @@ class EventRecorder:
         if known and time.monotonic() - known.seen < SAME_NOTE_SECONDS and await self._count_up(known):
             return
         namespace = reference.get("namespace") or "default"
-        path = f"/api/v1/namespaces/{namespace}/events"
-        name = (
-            f"{reference['name']}.{time.time_ns():x}"  # names in order of time: lists of one second are sorted by them
-        )
+        # Names in order of time: lists of one second are sorted by them.
+        name = f"{reference['name']}.{time.time_ns():x}"
         now = timestamp()
         await request(
             self._client,
             "POST",
-            path,
+            EVENTS.collection(namespace),
             {
                 "metadata": {"name": name, "namespace": namespace},
                 "involvedObject": reference,
@@ -119,13 +121,13 @@ class EventRecorder:
                 "count": 1,
             },
         )
-        self._notes[key] = _Note(path, name)
+        self._notes[key] = _Note(name, namespace)
         _forget_old(self._notes)
 
     async def _count_up(self, note: _Note) -> bool:
         body = {"count": note.count + 1, "lastTimestamp": timestamp()}
         try:
-            await request(self._client, "PATCH", f"{note.path}/{note.name}", body, content_type=MERGE_PATCH)
+            await request(self._client, "PATCH", EVENTS.path(note.name, note.namespace), body, content_type=MERGE_PATCH)
         except ApiError as error:
             if error.code == 404:
                 return False
@@ -135,25 +137,6 @@ class EventRecorder:
         return True
 
 
-def reference_to(item: Json, field_path: str = "") -> Json:
-    """The ObjectReference of an object, optionally of a part of it (`spec.containers{web}`)."""
-    metadata = item["metadata"]
-    reference = {
-        "apiVersion": item["apiVersion"],
-        "kind": item["kind"],
-        "name": metadata["name"],
-        "namespace": metadata.get("namespace", ""),
-        "uid": metadata.get("uid", ""),
-        "resourceVersion": metadata.get("resourceVersion", ""),
-    }
-    return reference | ({"fieldPath": field_path} if field_path else {})
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """A time as the API writes it: UTC, whole seconds, "Z". Now, if none is given."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _forget_old(store: OrderedDict) -> None:
+def _forget_old(store: OrderedDict[Any, Any]) -> None:
     while len(store) > REMEMBERED:
         store.popitem(last=False)

@@ -1,20 +1,22 @@
-"""An informer: a local copy of a collection that follows the API server, and calls for whoever wants to hear of changes.
+"""An informer: a local copy of a collection that follows the API server, and calls for whoever wants to hear of
+changes.
 
-The copy answers reads without a request, which is what lets a controller look at the whole world each time it decides. It is always
-a little behind; a controller lives with that by deciding again when the next change arrives (level-triggered), and by sending
-resource versions along with its writes.
+The copy answers reads without a request, which is what lets a controller look at the whole world each time it decides.
+It is always a little behind; a controller lives with that by deciding again when the next change arrives
+(level-triggered), and by sending resource versions along with its writes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from k8sext.kube.request import Json
-from k8sext.kube.store import IndexFunction, Store, key_of
+from k8sext.kube.objects import Json, key_of
+from k8sext.kube.request import Query
+from k8sext.kube.store import IndexFunction, Store
 from k8sext.kube.watch import INACTIVITY_TIMEOUT, Listed, list_and_watch
 
 if TYPE_CHECKING:
@@ -30,9 +32,9 @@ Handler = Callable[[Change, Json], None]
 class Informer:
     """Keeps `store` equal to a collection.
 
-    `path` is the collection ("/api/v1/namespaces/web/pods"), `query` may hold labelSelector and fieldSelector, `indexes` are the
-    store's, and `transform` may make each object smaller before it is stored (what a controller never reads costs memory all
-    the same).
+    `path` is the collection ("/api/v1/namespaces/web/pods"), `query` may hold labelSelector and fieldSelector,
+    `indexes` are the store's, and `transform` may make each object smaller before it is stored (what a controller never
+    reads costs memory all the same).
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Informer:
         client: ApiClient,
         path: str,
         *,
-        query: dict[str, Any] | None = None,
+        query: Query | None = None,
         indexes: Mapping[str, IndexFunction] | None = None,
         transform: Callable[[Json], Json] | None = None,
         inactivity_timeout: float = INACTIVITY_TIMEOUT,
@@ -50,7 +52,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._client = client
         self._query = query
-        self._transform = transform or (lambda item: item)
+        self._transform = transform or unchanged
         self._inactivity_timeout = inactivity_timeout
         self._handlers: list[Handler] = []
 
@@ -104,10 +106,11 @@ class Informer:
 
 
 @asynccontextmanager
-async def running(*informers: Informer) -> AsyncIterator[None]:
+async def running(*informers: Informer) -> AsyncGenerator[None, None]:
     """Run informers for the length of a block, which begins when all of them have their first list.
 
-    A bug that ends one of them ends the block too (as an ExceptionGroup): better to be restarted than to work on an old picture.
+    A bug that ends one of them ends the block too (as an ExceptionGroup): better to be restarted than to work on an old
+    picture.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(informer.run(), name=f"informer {informer.path}") for informer in informers]
@@ -118,6 +121,11 @@ async def running(*informers: Informer) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def unchanged(item: Json) -> Json:
+    """The transform that keeps everything."""
+    return item
 
 
 def without_managed_fields(item: Json) -> Json:

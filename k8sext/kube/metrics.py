@@ -7,7 +7,7 @@ So the dashboards and alerts that people have for their Go operators work for ou
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ RECONCILE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 
 
 class ControllerMetrics:
-    """The figures of one controller, in a registry of its own. It is also the observer of that controller's work queue."""
+    """The figures of one controller, in a registry of its own. It is also the observer of that controller's work
+    queue."""
 
     def __init__(self, controller: str) -> None:
         self.registry = CollectorRegistry()
@@ -53,7 +54,7 @@ class ControllerMetrics:
         self._leader = self._gauge("leader_election_master_status", "1 while this one leads", "name")
 
     @contextmanager
-    def reconcile(self) -> Iterator[Callable[[str], None]]:
+    def reconcile(self) -> Generator[Callable[[str], None], None, None]:
         """Time one reconcile. The block may name its result (default "success"); an exception counts as "error"."""
         result = "success"
 

@@ -22,7 +22,7 @@ from typing import Generic, Protocol, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 FIRST_RETRY = 0.005
-LONGEST_RETRY = 300.0
+LONGEST_RETRY = 30.0  # client-go's is 1000: people who look at a learner's cluster wait less patiently
 
 
 class ShutDown(Exception):
@@ -150,7 +150,8 @@ class WorkQueue(Generic[Key]):
             self._end_if_drained()
 
     def shut_down(self) -> None:
-        """Take no new keys. What waits is still handed out; then every `get` raises ShutDown. What was put off is dropped."""
+        """Take no new keys. What waits is still handed out; then every `get` raises ShutDown. What was put off is
+        dropped."""
         self._closed = True
         self._later.clear()
         self._due.clear()

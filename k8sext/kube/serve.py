@@ -1,14 +1,18 @@
-"""Two small servers beside a controller: probes for the kubelet, figures for Prometheus; and where and as whom it runs."""
+"""Two small servers beside a controller: probes for the kubelet, figures for Prometheus; and where and as whom it
+runs."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+LONGEST_HEAD = 1 << 20
+"""Bytes of a request's first line, or of a header: what servers in Go take (http.DefaultMaxHeaderBytes). A command for
+exec stands there."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -23,13 +27,14 @@ def bind_address() -> str:
 def host_name() -> str:
     """Return the pod's name in a pod, else this machine's.
 
-    A runtime tells it in HOSTNAME as well: where containers cannot have a host name of their own, the system call gives the machine's.
+    A runtime tells it in HOSTNAME as well: where containers cannot have a host name of their own, the system call gives
+    the machine's.
     """
     return os.environ.get("HOSTNAME") or socket.gethostname()
 
 
 @asynccontextmanager
-async def serving(port: int, *, ready: Callable[[], bool], metrics: Callable[[], bytes]) -> AsyncIterator[int]:
+async def serving(port: int, *, ready: Callable[[], bool], metrics: Callable[[], bytes]) -> AsyncGenerator[int, None]:
     """Answer /healthz (this loop turns), /readyz (`ready()` says so) and /metrics for the length of a block.
 
     Yields the port, which is a free one if `port` is 0. Raises OSError when it is taken.

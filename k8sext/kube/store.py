@@ -1,7 +1,7 @@
 """What an informer knows: objects by key, and indexes to find them by something else.
 
-A reader gets the stored object itself, not a copy: it is shared with every other reader, so **never change what comes out of the
-store**. Copy the part that is to be changed.
+A reader gets the stored object itself, not a copy: it is shared with every other reader, so **never change what comes
+out of the store**. Copy the part that is to be changed.
 """
 
 from __future__ import annotations
@@ -9,29 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from k8sext.kube.request import Json
+from k8sext.kube.objects import Json, key_of
 
 IndexFunction = Callable[[Json], Iterable[str]]
 """Says under which words an object is to be found."""
-
-
-def key_of(item: Json) -> str:
-    """Return "namespace/name" of an object, or "name" of one without a namespace."""
-    metadata = item["metadata"]
-    namespace = metadata.get("namespace")
-    return f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """Return namespace and name of a key; the namespace is empty for an object without one."""
-    namespace, _, name = key.rpartition("/")
-    return namespace, name
-
-
-def controller_of(item: Json) -> Json | None:
-    """Return the owner reference of the one controller that manages this object, if there is one."""
-    owners = item["metadata"].get("ownerReferences") or ()
-    return next((owner for owner in owners if owner.get("controller")), None)
 
 
 class Store:
@@ -62,7 +43,8 @@ class Store:
         return list(self._items)
 
     def by_index(self, index: str, word: str) -> list[Json]:
-        """Return the objects that stand in an index under a word, in the order of their keys. KeyError: no such index."""
+        """Return the objects that stand in an index under a word, in the order of their keys. KeyError: no such
+        index."""
         return [self._items[key] for key in sorted(self._indexes[index].get(word, ()))]
 
     def put(self, item: Json) -> Json | None:

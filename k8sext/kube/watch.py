@@ -1,10 +1,11 @@
 """List and watch: a stream of what a collection holds, that never ends and never lies.
 
-A watch is one HTTP answer that the server keeps open and writes a line into for every change. Four things go wrong with it, and
-each has its cure here (KEP-956 tells of bookmarks, the page "Kubernetes API Concepts" of the rest):
+A watch is one HTTP answer that the server keeps open and writes a line into for every change. Four things go wrong with
+it, and each has its cure here (KEP-956 tells of bookmarks, the page "Kubernetes API Concepts" of the rest):
 
 * the server closes it, on purpose, after a while:   we ask for a time of our own choice and go on where we stopped;
-* the connection dies without a word:                bookmarks make a healthy watch speak about once a minute, so after a longer
+* the connection dies without a word:                bookmarks make a healthy watch speak about once a minute, so after
+  a longer
                                                      silence we ask again, from where we stopped;
 * our place in history is forgotten (410 Gone):      list again, and tell the reader so with a new `Listed`;
 * the server comes back to a thousand clients:       wait a random time, longer after each failure.
@@ -16,13 +17,14 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 
-from k8sext.kube.request import ApiError, Json, Unreachable, request, send
+from k8sext.kube.objects import Json
+from k8sext.kube.request import ApiError, Query, Unreachable, request, send
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INACTIVITY_TIMEOUT = 90.0
-"""Seconds of silence after which a watch is opened anew. A bookmark is due about every 60, but a server that has not seen any change
-of this kind of object since it started sends none, so silence is not worth a warning."""
+"""Seconds of silence after which a watch is opened anew. A bookmark is due about every 60, but a server that has not
+seen any change of this kind of object since it started sends none, so silence is not worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,16 @@ async def list_and_watch(
     client: ApiClient,
     path: str,
     *,
-    query: dict[str, Any] | None = None,
+    query: Query | None = None,
     inactivity_timeout: float = INACTIVITY_TIMEOUT,
     first_delay: float = 0.2,
     longest_delay: float = 30.0,
-) -> AsyncIterator[Listed | Changed]:
+) -> AsyncGenerator[Listed | Changed, None]:
     """Yield a `Listed`, then a `Changed` for every change, for ever; after a gap in history a new `Listed`.
 
-    `path` is a collection ("/api/v1/pods"), `query` may hold fieldSelector and labelSelector. No failure of the server or of the
-    network is raised: it is logged, and tried again after a random delay that doubles from `first_delay` to `longest_delay`.
+    `path` is a collection ("/api/v1/pods"), `query` may hold fieldSelector and labelSelector. No failure of the server
+    or of the network is raised: it is logged, and tried again after a random delay that doubles from `first_delay` to
+    `longest_delay`.
     """
     query = query or {}
     delay = first_delay
@@ -89,7 +92,8 @@ async def list_and_watch(
                 if change is not None:
                     yield change
             if news:
-                continue  # a watch that ends without a word comes from something that is not well: wait, as after an error
+                # a watch that ends without a word comes from something that is not well: wait, as after an error
+                continue
         except _Silent:
             continue
         except _Expired:
@@ -100,21 +104,23 @@ async def list_and_watch(
         delay = min(delay * 2, longest_delay)
 
 
-async def _list(client: ApiClient, path: str, query: dict[str, Any]) -> tuple[list[Json], str]:
+async def _list(client: ApiClient, path: str, query: Query) -> tuple[list[Json], str]:
     answer = await request(client, "GET", path, query=query)
     try:
         # the items of a list leave out what the list says once
         kind = {"apiVersion": answer["apiVersion"], "kind": answer["kind"].removesuffix("List")}
-        return [kind | item for item in answer["items"] or []], answer["metadata"]["resourceVersion"]
+        items: list[Json] = answer["items"] or []
+        return [kind | item for item in items], answer["metadata"]["resourceVersion"]
     except (LookupError, TypeError, AttributeError) as error:
         raise _Broken("the answer is not a list of objects") from error
 
 
 async def _watch(
-    client: ApiClient, path: str, query: dict[str, Any], version: str, inactivity_timeout: float
+    client: ApiClient, path: str, query: Query, version: str, inactivity_timeout: float
 ) -> AsyncIterator[tuple[Changed | None, str]]:
     """Yield each change (None for a bookmark) with the resource version to go on from."""
-    query = query | {
+    query = {
+        **query,
         "watch": "true",
         "allowWatchBookmarks": "true",
         "resourceVersion": version,

@@ -1,7 +1,7 @@
 """Let a server of the workbook tell every call that it gets: `python -m k8sext.notebook.calls [--to FILE] MODULE ...`.
 
-It runs the module as `python -m MODULE ...` would, and writes a line for each gRPC method that somebody calls and each CNI
-plugin that the module starts, in the order in which they begin. `read` takes such lines apart for a figure.
+It runs the module as `python -m MODULE ...` would, and writes a line for each gRPC method that somebody calls and each
+CNI plugin that the module starts, in the order in which they begin. `read` takes such lines apart for a figure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Call(NamedTuple):
 
 
 def read(lines: Iterable[str], *, without: Iterable[str] = ()) -> list[Call]:
-    """Return the calls among the lines of a log, each where it came first; those are left out that begin with a word of `without`."""
+    """Return the calls among the lines of a log, each where it came first; those are left out that begin with a word of
+    `without`."""
     paths = (line.removeprefix(MARK).strip() for line in lines if line.startswith(MARK))
     calls = [Call(path.split("/")[-2].rpartition(".")[2], path.rpartition("/")[2]) for path in dict.fromkeys(paths)]
     return [call for call in calls if not call.method.startswith(tuple(without))]

@@ -1,7 +1,7 @@
 """How objects waited for their initializers: a figure of what the API server stored, one state below the other.
 
-The API server remembers its latest changes, and a watch can begin in the past. So nothing has to run while things happen: a Recording
-notes where the past begins, and asks for all of it when the picture is wanted.
+The API server remembers its latest changes, and a watch can begin in the past. So nothing has to run while things
+happen: a Recording notes where the past begins, and asks for all of it when the picture is wanted.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from k8sext.admission.initializers import model
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import DEPLOYMENTS
+from k8sext.notebook.display import Picture
 from k8sext.notebook.palette import BLUE, GREY, INK, ORANGE, QUIET, Look, sheet
-from k8sext.notebook.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Json = dict[str, Any]
 WATCH_SECONDS = 1
 ROW, HEAD, EDGE, BOX, TOLD = 0.44, 0.65, 0.2, 1.25, 2.95
 
 
 @dataclass(frozen=True)
 class State:
-    """What was stored of an object: who still had to act, in order, its containers, and what had happened just before."""
+    """What was stored of an object: who still had to act, in order, its containers, and what had happened just
+    before."""
 
     object: str
     told: str
@@ -38,7 +40,7 @@ class Recording:
     """Remembers the moment in which it is made; `picture` shows what became of the Deployments created since."""
 
     def __init__(self, namespace: str) -> None:
-        self._path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._path = DEPLOYMENTS.collection(namespace)
         self._since = json.loads(_get(self._path))["metadata"]["resourceVersion"]
 
     def picture(self) -> Picture:

@@ -39,7 +39,7 @@ def _answer(lines: list[str]) -> list[str]:
 
 
 def _namespaces() -> str:
-    from k8sext.infra.cri.oci.possible import obstacles
+    from k8sext.infra.cri.handlers.oci.capability_checks import obstacles
 
     return "; ".join(obstacles())
 
@@ -57,7 +57,8 @@ def _callback() -> str:
     if connect().callback_host:
         return ""
     return (
-        "this cluster's control plane cannot call this machine (K8SEXT_CALLBACK_HOST can name an address where it can); the webhooks that "
+        "this cluster's control plane cannot call this machine (K8SEXT_CALLBACK_HOST can name an address where it "
+        "can); the webhooks that "
         "notebook 08 deploys in the cluster, at its end, are called"
     )
 

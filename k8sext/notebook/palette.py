@@ -1,6 +1,7 @@
 """The colours of all figures. They stay apart for colour-blind readers, and none of them carries a meaning alone.
 
-Figures stand on white paper, which they bring along: so they read the same in JupyterLab's light and dark theme and on GitHub.
+Figures stand on white paper, which they bring along: so they read the same in JupyterLab's light and dark theme and on
+GitHub.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Where pods are: nodes by zone with the pods on them, those that wait with the reason, and a playground for constraints.
+"""Where pods are: nodes by zone with the pods on them, those that wait with the reason, and a playground for
+constraints.
 
-`placement` reads the cluster by kubectl and draws; `Playground` shows beforehand where a pod with certain constraints may land.
+`placement` reads the cluster by kubectl and draws; `Playground` shows beforehand where a pod with certain constraints
+may land.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from k8sext.kube.objects import Json
 from k8sext.notebook import palette
-from k8sext.notebook.picture import Picture
+from k8sext.notebook.display import Picture
 from k8sext.notebook.view.model import ZONE, marks, why, zone_of
 from k8sext.scheduling import Explanation, explain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Json = dict[str, Any]
 FREE, TAKEN, TAINTED = palette.PAPER, palette.BLUE.fill, palette.SAND.fill
 LINE = palette.QUIET
 CELL = 'style="text-align:left;padding:1px 12px 1px 0"'
@@ -28,7 +30,7 @@ NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.55, 0.34
 
 
 @dataclass(frozen=True)
-class World:
+class Snapshot:
     """Nodes, the pods of one namespace, and all pods that take room on nodes; as JSON."""
 
     nodes: list[Json]
@@ -36,10 +38,10 @@ class World:
     everywhere: list[Json]
 
 
-def read_world(namespace: str) -> World:
+def read_snapshot(namespace: str) -> Snapshot:
     """Ask kubectl for nodes and pods. Raises subprocess.CalledProcessError when it fails."""
     nodes, pods = (_items("get", kind, "--all-namespaces") for kind in ("nodes", "pods"))
-    return World(nodes, [pod for pod in pods if pod["metadata"]["namespace"] == namespace], pods)
+    return Snapshot(nodes, [pod for pod in pods if pod["metadata"]["namespace"] == namespace], pods)
 
 
 def _items(*arguments: str) -> list[Json]:
@@ -49,20 +51,20 @@ def _items(*arguments: str) -> list[Json]:
 
 def placement(namespace: str) -> Picture:
     """Draw where the pods of a namespace are now."""
-    world = read_world(namespace)
-    text = describe(world)
-    return Picture(_draw(world), f"Pods of the namespace {namespace} on the nodes of the cluster. {text}", text)
+    snapshot = read_snapshot(namespace)
+    text = describe(snapshot)
+    return Picture(_draw(snapshot), f"Pods of the namespace {namespace} on the nodes of the cluster. {text}", text)
 
 
-def describe(world: World) -> str:
+def describe(snapshot: Snapshot) -> str:
     """Say in words where the pods are, a line for each zone, node and waiting pod."""
     lines = []
-    for zone, nodes in _zones(world.nodes).items():
+    for zone, nodes in _zones(snapshot.nodes).items():
         lines.append(f"zone {zone}")
         for node in nodes:
-            names = ", ".join(pod["metadata"]["name"] for pod in _on(world, node)) or "-"
+            names = ", ".join(pod["metadata"]["name"] for pod in _on(snapshot, node)) or "-"
             lines.append(f"  {' '.join(filter(None, (node['metadata']['name'], marks(node))))}: {names}")
-    return "\n".join([*lines, *(f"waiting: {pod['metadata']['name']}: {why(pod)}" for pod in _waiting(world))])
+    return "\n".join([*lines, *(f"waiting: {pod['metadata']['name']}: {why(pod)}" for pod in _waiting(snapshot))])
 
 
 def _zones(nodes: list[Json]) -> dict[str, list[Json]]:
@@ -72,25 +74,25 @@ def _zones(nodes: list[Json]) -> dict[str, list[Json]]:
     return dict(sorted(zones.items()))
 
 
-def _on(world: World, node: Json) -> list[Json]:
-    here = [pod for pod in world.pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+def _on(snapshot: Snapshot, node: Json) -> list[Json]:
+    here = [pod for pod in snapshot.pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
     return [pod for pod in here if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
 
-def _waiting(world: World) -> list[Json]:
-    return [pod for pod in world.pods if not pod["spec"].get("nodeName")]
+def _waiting(snapshot: Snapshot) -> list[Json]:
+    return [pod for pod in snapshot.pods if not pod["spec"].get("nodeName")]
 
 
-def _draw(world: World) -> Any:
+def _draw(snapshot: Snapshot) -> Any:
     from matplotlib.figure import Figure
 
-    zones = _zones(world.nodes)
-    most = max((len(_on(world, node)) for node in world.nodes), default=0)
+    zones = _zones(snapshot.nodes)
+    most = max((len(_on(snapshot, node)) for node in snapshot.nodes), default=0)
     row = NODE_HEIGHT + POD_HEIGHT * max(most, 1) + 0.5
     wide = max((len(nodes) for nodes in zones.values()), default=1) * (NODE_WIDTH + 0.3)
     waiting = [
         line
-        for pod in _waiting(world)
+        for pod in _waiting(snapshot)
         for line in textwrap.wrap(f"waiting: {pod['metadata']['name']}: {why(pod)}", 105, subsequent_indent="    ")
     ]
     height = len(zones) * row + 0.3 * len(waiting) + 0.2
@@ -101,20 +103,20 @@ def _draw(world: World) -> Any:
     for number, (zone, nodes) in enumerate(zones.items()):
         axes.text(0.1, number * row + 0.15, f"zone {zone}", fontsize=9, color=LINE)
         for place, node in enumerate(nodes):
-            _draw_node(axes, world, node, 0.1 + place * (NODE_WIDTH + 0.3), number * row + 0.3, row - 0.45)
+            _draw_node(axes, snapshot, node, 0.1 + place * (NODE_WIDTH + 0.3), number * row + 0.3, row - 0.45)
     for number, line in enumerate(waiting):
         axes.text(0.1, len(zones) * row + 0.2 + 0.3 * number, line, fontsize=8)
     return figure
 
 
-def _draw_node(axes: Axes, world: World, node: Json, left: float, top: float, height: float) -> None:
+def _draw_node(axes: Axes, snapshot: Snapshot, node: Json, left: float, top: float, height: float) -> None:
     from matplotlib.patches import Rectangle
 
     colour = TAINTED if node["spec"].get("taints") else FREE
     axes.add_patch(Rectangle((left, top), NODE_WIDTH, height, facecolor=colour, edgecolor=LINE))
     axes.text(left + 0.1, top + 0.18, node["metadata"]["name"], fontsize=9, va="center", weight="bold")
     axes.text(left + 0.1, top + 0.38, marks(node), fontsize=8, va="center")
-    for number, pod in enumerate(_on(world, node)):
+    for number, pod in enumerate(_on(snapshot, node)):
         y = top + NODE_HEIGHT + number * POD_HEIGHT
         axes.add_patch(Rectangle((left + 0.1, y), NODE_WIDTH - 0.2, POD_HEIGHT - 0.06, facecolor=TAKEN, edgecolor=LINE))
         axes.text(left + 0.2, y + POD_HEIGHT / 2 - 0.03, pod["metadata"]["name"], fontsize=8, va="center")
@@ -123,14 +125,15 @@ def _draw_node(axes: Axes, world: World, node: Json, left: float, top: float, he
 class Playground:
     """Fields that make up a pod, and a table, always up to date, of where it would land and why not elsewhere.
 
-    `verdict` is the table; the fields are `cpu`, `zone` and `tolerate`. Shown in a cell they can be moved; elsewhere the table is shown.
+    `verdict` is the table; the fields are `cpu`, `zone` and `tolerate`. Shown in a cell they can be moved; elsewhere
+    the table is shown.
     """
 
     def __init__(self, namespace: str) -> None:
         import ipywidgets
 
-        self._world = read_world(namespace)
-        zones = ["any", *(zone for zone in _zones(self._world.nodes) if zone != "none")]
+        self._snapshot = read_snapshot(namespace)
+        zones = ["any", *(zone for zone in _zones(self._snapshot.nodes) if zone != "none")]
         self.cpu = ipywidgets.FloatSlider(value=0.5, min=0, max=8, step=0.5, description="processors")
         self.zone = ipywidgets.Dropdown(options=zones, description="zone")
         self.tolerate = ipywidgets.Checkbox(value=False, description="tolerates every taint")
@@ -150,7 +153,7 @@ class Playground:
         return {"metadata": {"name": "playground", "namespace": "default", "uid": ""}, "spec": spec}
 
     def _judge(self, _: Any) -> None:
-        self.verdict: Explanation = explain(self.pod, self._world.nodes, self._world.everywhere)
+        self.verdict: Explanation = explain(self.pod, self._snapshot.nodes, self._snapshot.everywhere)
         cells = ("".join(f"<td {CELL}>{escape(cell)}</td>" for cell in row) for row in self.verdict.rows())
         rows = "".join(f"<tr>{row}</tr>" for row in cells)
         head = "".join(f'<th scope="col" {CELL}>{word}</th>' for word in ("node", "verdict", "because"))

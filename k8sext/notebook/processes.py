@@ -11,7 +11,10 @@ import atexit
 import os
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 STOP_GRACE = 2.0
@@ -30,6 +33,23 @@ for group in $groups; do kill -s TERM -- "-$group" && again="$again $group"; don
 [ -z "$again" ] || sleep 1
 for group in $again; do kill -s KILL -- "-$group"; done 2>/dev/null
 """
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let a Ctrl-C wait until the end of the block: in the middle of a start, nobody would know which process to
+    stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 class ProcessGroups:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from k8sext.notebook.display import Picture
 from k8sext.notebook.palette import BLUE, LINE, PAPER
-from k8sext.notebook.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

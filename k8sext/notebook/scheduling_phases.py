@@ -1,6 +1,8 @@
-"""One decision of a scheduler as a figure: which nodes are left after each phase, from what the scheduler wrote on the pod.
+"""One decision of a scheduler as a figure: which nodes are left after each phase, from what the scheduler wrote on the
+pod.
 
-A pod with the annotation `scheduling.k8sext.io/explain: "true"` carries the tables of its decision (k8sext.scheduling.explanation).
+A pod with the annotation `scheduling.k8sext.io/explain: "true"` carries the tables of its decision
+(k8sext.scheduling.explanation).
 """
 
 from __future__ import annotations
@@ -11,20 +13,22 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k8sext.notebook.display import Picture
 from k8sext.notebook.palette import BLUE, GREY, INK, LINE, ORANGE, Look, sheet
-from k8sext.notebook.picture import Picture
 from k8sext.scheduling.explanation import PREFIX
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PHASES = ("wait", "filter", "score", "choose", "bind")
+PHASES = ("queue", "Filter", "Score", "Reserve", "Bind")
+"""The phases of the scheduling framework in which something is to be seen."""
 TOP, ROW, BOX, WIDE, STEP, EDGE = 0.65, 0.8, 0.64, 1.75, 2.05, 0.2
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision: who was rejected and why, the points of the others, the chosen node, and the node that the pod was bound to."""
+    """A decision: who was rejected and why, the points of the others, the chosen node, and the node that the pod was
+    bound to."""
 
     pod: str
     rejected: dict[str, str]
@@ -39,7 +43,8 @@ class Decided:
 
 
 def phases(namespace: str, pod: str) -> Picture:
-    """Draw the decision about a pod that asked for an explanation. Raises KeyError for a pod that carries none, CalledProcessError."""
+    """Draw the decision about a pod that asked for an explanation. Raises KeyError for a pod that carries none,
+    CalledProcessError."""
     command = ["kubectl", "get", "pod", pod, "-n", namespace, "-o", "json"]
     return draw(decision(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)))
 
@@ -78,11 +83,11 @@ def text_twin(decided: Decided) -> str:
     rejected = "".join(f"; {node} is out ({reason})" for node, reason in sorted(decided.rejected.items()))
     return "\n".join(
         [
-            f"1. wait: the pod {decided.pod} has no node, {len(decided.nodes)} nodes are there",
-            f"2. filter: {', '.join(fit)} fit{rejected}",
-            f"3. score: {', '.join(f'{node} {_points(decided, node)}' for node in fit)}",
-            f"4. choose: {decided.chosen}",
-            f"5. bind: the pod {decided.pod} is on {decided.bound}",
+            f"1. queue: the pod {decided.pod} has no node, {len(decided.nodes)} nodes are there",
+            f"2. Filter: {', '.join(fit)} fit{rejected}",
+            f"3. Score: {', '.join(f'{node} {_points(decided, node)}' for node in fit)}",
+            f"4. Reserve: {decided.chosen}",
+            f"5. Bind: the pod {decided.pod} is on {decided.bound}",
         ]
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from k8sext.notebook.calls import Call
+from k8sext.notebook.display import Picture
 from k8sext.notebook.palette import BLUE, INK, LINE, SAND, sheet
-from k8sext.notebook.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +20,9 @@ def sequence(
 ) -> Picture:
     """Draw calls from top to bottom.
 
-    `ways` says of each service who calls it and who answers; both become lanes, in the order in which they come first. `headings`
-    gives words to a method with which something new begins. A call to a service without a way raises KeyError.
+    `ways` says of each service who calls it and who answers; both become lanes, in the order in which they come first.
+    `headings` gives words to a method with which something new begins. A call to a service without a way raises
+    KeyError.
     """
     calls, headings = list(calls), headings or {}
     lanes = list(dict.fromkeys(end for way in ways.values() for end in way))
@@ -39,7 +40,10 @@ def sequence(
         _draw_call(axes, lanes.index(sender), lanes.index(receiver), f"{number}  {call.method}", y)
         y += ROW
         lines.append(f"  {number:2}. {sender} -> {receiver}: {call.method}")
-    alt = f"{title}: a sequence diagram with {len(calls)} calls between {', '.join(lanes)}, which the text after it lists."
+    alt = (
+        f"{title}: a sequence diagram with {len(calls)} calls between {', '.join(lanes)}, which the text after it "
+        "lists."
+    )
     return Picture(figure, alt, "\n".join(lines))
 
 

@@ -7,7 +7,6 @@ uses a pipe, raises `CommandFailed`, and lets a command that ends in `&` run on 
 from __future__ import annotations
 
 import codecs
-import io
 import os
 import selectors
 import signal
@@ -21,12 +20,13 @@ from typing import IO, Any
 
 from IPython.utils.text import SList
 
-from k8sext.notebook.processes import ProcessGroups
+from k8sext.notebook.processes import ProcessGroups, held_back
 
 FIRST_LINE_WITHIN = 5.0
 INTERRUPT_GRACE = 2.0
 LAST_WORDS = 0.3
-"""Seconds after a background command's first line, in which it may turn out that this was an error message, and its end."""
+"""Seconds after a background command's first line, in which it may turn out that this was an error message, and its
+end."""
 POLL = 0.02
 
 
@@ -44,11 +44,12 @@ class OneLineError(Exception):
 class CommandFailed(OneLineError):
     """A command of a `!` line ended with an exit code other than 0.
 
-    Attributes: `command`, `returncode` (negative: ended by that signal), `output` (all it printed).
+    Attributes: `command`, `returncode` (negative: ended by that signal), `output` (all it printed), `advice` (what to
+    do, "" for nothing).
     """
 
-    def __init__(self, command: str, returncode: int, output: str) -> None:
-        self.command, self.returncode, self.output = command, returncode, output
+    def __init__(self, command: str, returncode: int, output: str, advice: str = "") -> None:
+        self.command, self.returncode, self.output, self.advice = command, returncode, output, advice
         lines = [line for line in output.splitlines() if line.strip()]
         super().__init__(f"{self.summary()}: {lines[-1].strip()}" if lines else self.summary())
 
@@ -58,14 +59,16 @@ class CommandFailed(OneLineError):
         if self.returncode < 0:
             how = f"stopped by {signal.Signals(-self.returncode).name}"
         lines = self.command.strip().splitlines() or [""]
-        return f"{how} from: {lines[0]}{' ...' if len(lines) > 1 else ''}"
+        advice = f" ({self.advice})" if self.advice else ""
+        return f"{how} from: {lines[0]}{' ...' if len(lines) > 1 else ''}{advice}"
 
 
 class Shell:
     """The replacement of `ipython.system` (`!cmd`) and `ipython.getoutput` (`x = !cmd`) for one IPython shell."""
 
-    def __init__(self, ipython: Any) -> None:
-        self.ipython = ipython
+    def __init__(self, ipython: Any, advice: Callable[[str], str] = lambda command: "") -> None:
+        """`advice` says what a reader whose command failed can do, "" for nothing."""
+        self.ipython, self.advice = ipython, advice
         self.groups = ProcessGroups()
 
     def install(self) -> None:
@@ -98,7 +101,7 @@ class Shell:
             output, errors = _follow(process, show)
             returncode = process.wait()
         if returncode:
-            raise CommandFailed(command, returncode, output + errors)
+            raise CommandFailed(command, returncode, output + errors, self.advice(command))
         return output
 
     def start(self, command: str) -> str:
@@ -108,34 +111,41 @@ class Shell:
         """
         command = command.rstrip().removesuffix("&").rstrip()
         with tempfile.TemporaryFile() as log:
-            process = self.groups.start(["-c", command], log, subprocess.STDOUT)
-            deadline = time.monotonic() + FIRST_LINE_WITHIN
+            process = None
             try:
+                with held_back():
+                    process = self.groups.start(["-c", command], log, subprocess.STDOUT)
+                deadline = time.monotonic() + FIRST_LINE_WITHIN
                 while process.poll() is None and b"\n" not in _written(log) and time.monotonic() < deadline:
                     time.sleep(POLL)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LAST_WORDS)
             except KeyboardInterrupt:
-                self.groups.interrupt(process, INTERRUPT_GRACE)
+                if process:
+                    self.groups.interrupt(process, INTERRUPT_GRACE)
                 raise
             output = _written(log).decode(errors="replace").replace("\r\n", "\n")
         if process.poll():
-            raise CommandFailed(command, process.returncode, output)
+            raise CommandFailed(command, process.returncode, output, self.advice(command))
         return output if process.poll() == 0 else "".join(output.splitlines(keepends=True)[:1])
 
     @contextmanager
     def _started(self, arguments: list[str], stderr: int) -> Iterator[subprocess.Popen[bytes]]:
-        process = self.groups.start(arguments, subprocess.PIPE, stderr)
+        process = None
         try:
+            with held_back():
+                process = self.groups.start(arguments, subprocess.PIPE, stderr)
             yield process
         except KeyboardInterrupt:
-            self.groups.interrupt(process, INTERRUPT_GRACE)
+            if process:
+                self.groups.interrupt(process, INTERRUPT_GRACE)
             raise
         finally:
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
-            self.groups.forget(process)
+            if process:
+                for pipe in (process.stdout, process.stderr):
+                    if pipe is not None:
+                        pipe.close()
+                self.groups.forget(process)
 
 
 def is_background(command: str) -> bool:
@@ -164,7 +174,7 @@ def _follow(process: subprocess.Popen[bytes], show: Callable[[str], None] | None
     with selectors.DefaultSelector() as selector:
         for number, pipe, forward in ((1, process.stdout, show), (2, process.stderr, _complain)):
             if pipe is not None:
-                selector.register(pipe, selectors.EVENT_READ, (number, forward, _decoder()))
+                selector.register(pipe, selectors.EVENT_READ, (number, forward, _Decoder()))
         while selector.get_map():
             ended = process.poll() is not None
             ready = selector.select(timeout=POLL)
@@ -182,6 +192,14 @@ def _follow(process: subprocess.Popen[bytes], show: Callable[[str], None] | None
     return "".join(texts[1]), "".join(texts[2])
 
 
-def _decoder() -> io.IncrementalNewlineDecoder:
-    """UTF-8 across chunk borders, with CR LF turned into LF."""
-    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+class _Decoder:
+    """UTF-8 across chunk borders, with CR LF turned into LF. A CR alone stays: progress is drawn over by it."""
+
+    def __init__(self) -> None:
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._kept = ""
+
+    def decode(self, data: bytes, *, final: bool) -> str:
+        text = self._kept + self._utf8.decode(data, final)
+        self._kept = "\r" if text.endswith("\r") and not final else ""
+        return text.removesuffix(self._kept).replace("\r\n", "\n")

@@ -12,7 +12,7 @@ import signal
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ def arguments(words: list[str]) -> Namespace:
 
 
 async def run(options: Namespace) -> None:
-    """Connect, serve probes and figures, and work until a signal comes. Raises ConnectError, OSError, LeadershipLost."""
+    """Connect, serve probes and metrics, and work until a signal. Raises ConnectError, OSError, LeadershipLost."""
     namespace = "" if options.namespace == "*" else options.namespace or own_namespace()
     metrics = ControllerMetrics("weatherreport")
     async with connected(options) as client, EventRecorder(client, NAME, host_name()) as recorder:
@@ -112,7 +112,7 @@ def _on_signal(controller: Controller, task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def connected(options: Namespace) -> AsyncIterator[ApiClient]:
+async def connected(options: Namespace) -> AsyncGenerator[ApiClient]:
     """A client as the command line asks for it, closed at the end."""
     kubeconfig = options.kubeconfig
     client = await (from_kubeconfig(kubeconfig, options.context) if kubeconfig else in_cluster())

@@ -1,7 +1,7 @@
-"""What runs in the collector's pod: fetch the weather, write it to the log and to the report. `python -m k8sext.operators.collect`
+"""What runs in the collector's pod: fetch the weather, write it to the log and to the report.
 
-Exit codes: 0 done, 3 the city is not known, 4 the provider cannot be reached, 5 the API server refuses or cannot be reached.
-The last line on standard error says why; Kubernetes keeps it as the container's termination message.
+Exit codes: 0 done, 3 the city is not known, 4 the provider cannot be reached, 5 the API server refuses or cannot be
+reached. The last line on standard error says why; Kubernetes keeps it as the container's termination message.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from k8sext.kube.request import MERGE_PATCH, ApiError, Unreachable, request
-from k8sext.operators.pods import UNKNOWN_CITY, UNREACHABLE
-from k8sext.operators.reconcile import reports_path
+from k8sext.operators.plan import UNKNOWN_CITY, UNREACHABLE
+from k8sext.operators.reconcile import REPORTS
 from k8sext.weather import Day, ProviderUnreachable, UnknownCity, past_days
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ async def collect(client: ApiClient, namespace: str, name: str, generation: int)
 
     A report that has changed or gone meanwhile is left alone: another pod is on its way. Raises what its helpers raise.
     """
-    path = f"{reports_path(namespace)}/{name}"
     days: list[Day] = []
     for attempt in range(TRIES):
         try:
-            report = await request(client, "GET", path)
+            report = await request(client, "GET", REPORTS.path(name, namespace))
         except ApiError as error:
             if error.code == 404:
                 return f"{name} is gone, nothing is written."
@@ -48,7 +47,7 @@ async def collect(client: ApiClient, namespace: str, name: str, generation: int)
             "status": {"report": [asdict(day) for day in days]},
         }
         try:
-            await request(client, "PATCH", f"{path}/status", body, content_type=MERGE_PATCH)
+            await request(client, "PATCH", REPORTS.path(name, namespace, "status"), body, content_type=MERGE_PATCH)
             return f"Written to {namespace}/{name}."
         except ApiError as error:
             if error.code != 409:  # somebody else wrote at the same time: look at the new state, and write again

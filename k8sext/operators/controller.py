@@ -1,24 +1,24 @@
-"""The weather controller by hand, in the shape of Kubernetes' sample-controller: informers observe, a queue of keys analyses, workers act.
+"""The weather controller by hand, in the shape of Kubernetes' sample-controller.
 
-Observe: two informers keep copies of all reports and of the pods that belong to them. Whatever happens to either, the key of the report
-goes into the queue. Analyse: a worker takes a key and looks at the report and its pods as they are now. Act: `reconcile`.
+Observe: two informers keep copies of all reports and of the pods that belong to them. Whatever happens to either, the
+key of the report goes into the queue. Analyse: a worker takes a key and looks at the report and its pods as they are
+now. Act: `reconcile`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
+from k8sext.kube.controller import Result, work
 from k8sext.kube.informer import Change, Informer, running, without_managed_fields
 from k8sext.kube.metrics import ControllerMetrics
-from k8sext.kube.queue import ShutDown, WorkQueue
-from k8sext.kube.request import ApiError, Json, Unreachable
-from k8sext.kube.store import controller_of, key_of
-from k8sext.operators.desired import Plan
-from k8sext.operators.pods import SELECTOR, owner_uid, slim
-from k8sext.operators.reconcile import Recorder, pods_path, reconcile, reports_path
+from k8sext.kube.objects import Json, controller_of, key_of
+from k8sext.kube.queue import WorkQueue
+from k8sext.kube.resource import PODS
+from k8sext.operators.plan import SELECTOR, Plan
+from k8sext.operators.reconcile import REPORTS, Recorder, reconcile
 from k8sext.resources import KIND
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PATIENCE = 5.0
 
 
 class Controller:
-    """Looks after the WeatherReports of one namespace, or of all if it is empty. `await run()`, and `stop()` to end it."""
+    """Looks after the WeatherReports of one namespace, or of all if it is empty. `await run()`; `stop()` ends it."""
 
     def __init__(
         self,
@@ -43,13 +43,13 @@ class Controller:
     ) -> None:
         self.metrics = metrics or ControllerMetrics("weatherreport")
         self.queue: WorkQueue[str] = WorkQueue(observer=self.metrics)
-        self.reports = Informer(client, reports_path(namespace), transform=without_managed_fields)
+        self.reports = Informer(client, REPORTS.collection(namespace), transform=without_managed_fields)
         self.pods = Informer(
             client,
-            pods_path(namespace),
+            PODS.collection(namespace),
             query={"labelSelector": SELECTOR},
             indexes={"owner": owner_uid},
-            transform=slim,
+            transform=transform,
         )
         self._client = client
         self._recorder = recorder
@@ -63,69 +63,36 @@ class Controller:
         return self.reports.synced.is_set() and self.pods.synced.is_set()
 
     async def run(self, workers: int = 16) -> None:
-        """Fill the copies, then let the workers work until `stop` is called; what is in the queue then is still done."""
-        self.metrics.workers.set(workers)
+        """Fill the copies, then let the workers work until `stop` is called; what waits then is still done."""
         async with running(self.reports, self.pods):
             log.info("watching %d reports and %d pods", len(self.reports.store), len(self.pods.store))
-            async with asyncio.TaskGroup() as group:
-                for number in range(workers):
-                    group.create_task(self._work(), name=f"worker {number}")
+            await work("WeatherReport", self.queue, self.reconcile, workers, self.metrics)
 
     def stop(self) -> None:
         """Let `run` end when everything in the queue is done."""
         self.queue.shut_down()
 
-    async def _work(self) -> None:
-        """One worker: key after key, until the queue is shut down."""
-        while True:
-            try:
-                key = await self.queue.get()
-            except ShutDown:
-                return
-            try:
-                await self._process(key)
-            finally:
-                self.queue.done(key)
-
-    async def _process(self, key: str) -> None:
-        """Look at one key. Whatever goes wrong with it concerns this key only, which comes again later."""
-        try:
-            with self.metrics.reconcile() as result:
-                decision = await self.sync(key)
-                if decision and decision.look_again_in is not None:
-                    result("requeue_after")
-                    self.queue.add_after(key, decision.look_again_in)
-        except ApiError as error:
-            level = logging.DEBUG if error.code in (404, 409) else logging.WARNING  # the next look sees a newer picture
-            log.log(level, "%s is tried again: %s", key, error)
-            self.queue.add_rate_limited(key)
-        except Unreachable as error:
-            log.warning("%s is tried again: %s", key, error)
-            self.queue.add_rate_limited(key)
-        except Exception:
-            log.exception("%s is tried again", key)
-            self.queue.add_rate_limited(key)
-        else:
-            if decision is None or decision.settled:
-                self.queue.forget(key)
-
-    async def sync(self, key: str) -> Plan | None:
-        """Compare what is with what ought to be, and act. Returns what was decided, None if the report is gone."""
+    async def reconcile(self, key: str) -> Result | None:
+        """Compare what is with what ought to be, and act: `kube.controller` says what it may rely on."""
         report = self.reports.store.get(key)
         if report is None or "deletionTimestamp" in report["metadata"]:
             self._created.pop(key, None)
             return None  # gone or going: the garbage collector takes the pods
         if self._is_behind(key):
-            self.queue.add_after(key, PATIENCE)
-            return None
-        pods = self.pods.store.by_index("owner", report["metadata"]["uid"])
+            return Result(requeue_after=PATIENCE, settled=False)
+        decision = await self.act(report, self.pods.store.by_index("owner", report["metadata"]["uid"]))
+        return Result(decision.requeue_after, decision.settled)
+
+    async def act(self, report: Json, pods: list[Json]) -> Plan:
+        """Carry out what is to be done about one report. Raises ApiError and Unreachable."""
         decision = await reconcile(self._client, report, pods, self._recorder)
         if decision.create:
-            self._created[key] = (key_of(decision.create), time.monotonic())
+            self._created[key_of(report)] = (key_of(decision.create), time.monotonic())
         return decision
 
     def _is_behind(self, key: str) -> bool:
-        """Whether a pod we made has not shown up in our copy yet. To decide without it would mean to make it again, and be refused."""
+        """Whether a pod we made has not shown up in our copy yet: who decides without it makes it again, and is
+        refused."""
         pod, when = self._created.get(key, ("", 0.0))
         if pod and pod not in self.pods.store and time.monotonic() < when + PATIENCE:
             return True
@@ -148,3 +115,21 @@ class Controller:
             self.queue.add_rate_limited(key)
         else:
             self.queue.add(key)
+
+
+def owner_uid(pod: Json) -> list[str]:
+    """The index by which a report's pods are found."""
+    owner = controller_of(pod)
+    return [owner["uid"]] if owner and owner["kind"] == KIND else []
+
+
+def transform(pod: Json) -> Json:
+    """Keep of a pod what this operator reads: ten thousand whole pods would fill the memory."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    kept = ("name", "namespace", "uid", "resourceVersion", "annotations", "ownerReferences", "deletionTimestamp")
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "status": {name: status[name] for name in ("phase", "containerStatuses", "message") if name in status},
+    }

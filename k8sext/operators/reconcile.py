@@ -1,7 +1,7 @@
-"""Make it so: carry out what `desired.plan` decided about one report.
+"""Make it so: carry out what `plan` decided about one report.
 
-Every step can be repeated and can meet somebody who was faster. Writes carry the resource version or the uid they were decided on,
-so a controller with an old picture of the world is refused (409) instead of undoing what a newer one did.
+Every step can be repeated and can meet somebody who was faster. Writes carry the resource version or the uid they were
+decided on, so a controller with an old picture of the world is refused (409) instead of undoing what a newer one did.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from k8sext.kube.events import reference_to
-from k8sext.kube.request import MERGE_PATCH, ApiError, Json, request
-from k8sext.operators.desired import Plan, plan
-from k8sext.resources import API_VERSION, NAMES
+from k8sext.kube.objects import Json, reference_to
+from k8sext.kube.request import MERGE_PATCH, ApiError, request
+from k8sext.kube.resource import PODS, Resource
+from k8sext.operators.plan import Plan, plan
+from k8sext.resources import GROUP, NAMES, VERSION
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
+
+REPORTS = Resource(GROUP, VERSION, NAMES.plural)
 
 
 class Recorder(Protocol):
@@ -26,20 +29,11 @@ class Recorder(Protocol):
         """Note that something happened to an object."""
 
 
-def reports_path(namespace: str) -> str:
-    """Return the URL path of the reports of a namespace, or of all if it is empty."""
-    return f"/apis/{API_VERSION}/" + (f"namespaces/{namespace}/" if namespace else "") + NAMES.plural
-
-
-def pods_path(namespace: str) -> str:
-    """Return the URL path of the pods of a namespace, or of all if it is empty."""
-    return f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
-
-
 async def reconcile(client: ApiClient, report: Json, pods: Sequence[Json], recorder: Recorder | None = None) -> Plan:
     """Bring the world nearer to what a report asks for, and return what was decided.
 
-    Raises ApiError and Unreachable; then try again later. A 409 means that our picture is old, and the next look will have a newer one.
+    Raises ApiError and Unreachable; then try again later. A 409 means that our picture is old, and the next look will
+    have a newer one.
     """
     decision = plan(report, pods, time.time())
     # The status comes first: a pod may only write its report when the old one is out of the way.
@@ -57,7 +51,7 @@ async def _write_status(client: ApiClient, report: Json, decision: Plan, recorde
         return
     metadata = report["metadata"]
     status = decision.status | ({"report": None} if decision.drop_report else {})
-    path = f"{reports_path(metadata['namespace'])}/{metadata['name']}/status"
+    path = REPORTS.path(metadata["name"], metadata["namespace"], "status")
     body = {"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}, "status": status}
     await request(client, "PATCH", path, body, content_type=MERGE_PATCH)
     state = decision.status["state"]
@@ -69,7 +63,7 @@ async def _write_status(client: ApiClient, report: Json, decision: Plan, recorde
 
 async def _create(client: ApiClient, report: Json, pod: Json, recorder: Recorder | None) -> None:
     try:
-        await request(client, "POST", pods_path(pod["metadata"]["namespace"]), pod)
+        await request(client, "POST", PODS.collection(pod["metadata"]["namespace"]), pod)
     except ApiError as error:
         if recorder and error.code != 409:  # 409: it is there already, we have only not seen it yet
             recorder.event(reference_to(report), "Warning", "FailedCreate", str(error))
@@ -80,7 +74,7 @@ async def _create(client: ApiClient, report: Json, pod: Json, recorder: Recorder
 
 async def _delete(client: ApiClient, pod: Json) -> None:
     metadata = pod["metadata"]
-    path = f"{pods_path(metadata['namespace'])}/{metadata['name']}"
+    path = PODS.path(metadata["name"], metadata["namespace"])
     try:
         # by uid: a new pod of the same name is not the one we decided about
         await request(client, "DELETE", path, {"preconditions": {"uid": metadata["uid"]}})

@@ -1,26 +1,33 @@
 """`k8sext new operator`: write a project for an operator of one's own, which runs as it is.
 
-The templates stand in the folder `project`. The definition is not a template: it is what the project's own kinds.py says.
+The templates stand in the folder `project`. The definition is no template: it is what the project's own kinds.py says.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 import runpy
+import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
 
-import yaml
-
-from k8sext.operators.pods import image
+from k8sext.kube.manifest import to_yaml
+from k8sext.operators.plan import image
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 GROUP = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 VERSION = re.compile(r"v[1-9]\d*((alpha|beta)[1-9]\d*)?")
 KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,61}")
-TAKEN = ("Spec", "Status", "Field", "Names", "Any", "BaseModel", "PrinterColumn")
+TAKEN = {
+    *("Spec", "Status", "Field", "Names", "Any", "BaseModel", "PrinterColumn"),
+    *("GROUP", "VERSION", "NAMES", "COLUMNS"),
+}
+"""Names of the project's own files."""
+PROTECTED = re.compile(r"(.*\.)?(k8s\.io|kubernetes\.io)")
+"""Groups of the Kubernetes project (KEP-1111): the API server wants an approval of their definitions."""
 
 
 class ScaffoldError(ValueError):
@@ -29,7 +36,7 @@ class ScaffoldError(ValueError):
 
 @dataclass(frozen=True)
 class Project:
-    """What the new operator is called, and what it looks after. Raises ScaffoldError for names Kubernetes would refuse."""
+    """What the new operator is called, and what it looks after. Raises ScaffoldError for names that are refused."""
 
     name: str
     group: str
@@ -41,9 +48,15 @@ class Project:
             raise ScaffoldError(f"{self.name!r} is no name for an operator: use small letters, digits and dashes.")
         if not GROUP.fullmatch(self.group) or not VERSION.fullmatch(self.version):
             raise ScaffoldError(
-                f"{self.group}/{self.version} is no API version: write GROUP/VERSION like example.com/v1 or example.com/v1beta1."
+                f"{self.group}/{self.version} is no API version: write GROUP/VERSION like example.com/v1 or "
+                "example.com/v1beta1."
             )
-        if not KIND.fullmatch(self.kind) or self.kind in TAKEN:
+        if PROTECTED.fullmatch(self.group):
+            raise ScaffoldError(
+                f"{self.group} belongs to the Kubernetes project: take a group below a domain of yours, like "
+                "example.com."
+            )
+        if not KIND.fullmatch(self.kind) or self.kind in TAKEN or keyword.iskeyword(self.kind):
             raise ScaffoldError(
                 f"{self.kind!r} is no kind: use one word that begins with a capital letter, like WeatherReport."
             )
@@ -64,7 +77,7 @@ def project(name: str, api_version: str, kind: str) -> Project:
 
 
 def write(project: Project, folder: Path) -> list[Path]:
-    """Write the project into a folder of its own name below `folder`; returns its files. Raises ScaffoldError if it is there already."""
+    """Write the project into a new folder of its name below `folder`; returns its files. Raises ScaffoldError."""
     home = folder / project.name
     try:
         home.mkdir()
@@ -74,11 +87,19 @@ def write(project: Project, folder: Path) -> list[Path]:
         raise ScaffoldError(
             f"{home} cannot be made ({error.strerror}): choose another folder with --folder."
         ) from error
+    try:
+        _fill(project, home)
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)  # a second try finds the way free
+        raise
+    return sorted(home.iterdir())
+
+
+def _fill(project: Project, home: Path) -> None:
     words = {"name": project.name, "group": project.group, "version": project.version, "kind": project.kind}
     words |= {"plural": project.plural, "image": image()}
     for template in resources.files("k8sext.operators").joinpath("project").iterdir():
         text = Template(template.read_text(encoding="utf-8")).substitute(words)
         (home / template.name.removesuffix(".tmpl")).write_text(text, encoding="utf-8")
     crd = runpy.run_path(str(home / "kinds.py"))["crd"]()
-    (home / "crd.yaml").write_text(yaml.safe_dump(crd, sort_keys=False), encoding="utf-8")
-    return sorted(home.iterdir())
+    (home / "crd.yaml").write_text(to_yaml(crd), encoding="utf-8")

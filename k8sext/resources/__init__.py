@@ -1,5 +1,12 @@
 """An API type of our own: the WeatherReport, written once in Python and served by Kubernetes.
 
+| Kubernetes | here |
+|---|---|
+| spec and status of a kind | `weatherreport.WeatherReportSpec`, `weatherreport.WeatherReportStatus` |
+| CustomResourceDefinition (names, scope, subresources) | `crd.custom_resource_definition` |
+| structural schema, CEL rules | `crd.custom_resource_definition`, from the model's types |
+| conditions | `weatherreport.Condition` |
+
 `weatherreport` says what a report is, as a pydantic model. `crd` turns such a model into a CustomResourceDefinition,
 the object with which the API server learns a new type. `python -m k8sext.resources` writes the result to
 manifests/resources/.

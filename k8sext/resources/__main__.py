@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from k8sext.kube.manifest import to_yaml
 from k8sext.resources.weatherreport import Metadata, WeatherReport, WeatherReportSpec, weather_report_crd
 
 
@@ -19,7 +18,7 @@ def example() -> WeatherReport:
 def manifests() -> dict[str, str]:
     """Return file name and text of every generated manifest."""
     documents: dict[str, dict[str, Any]] = {"crd.yaml": weather_report_crd(), "cr.yaml": example().to_dict()}
-    return {name: yaml.safe_dump(document, sort_keys=False, width=110) for name, document in documents.items()}
+    return {name: to_yaml(document, width=110) for name, document in documents.items()}
 
 
 def main(arguments: list[str]) -> int:

@@ -99,11 +99,13 @@ class WeatherReportStatus(Model):
     pod: str | None = Field(default=None, max_length=253, description="The pod that collects the report.")
     observed_generation: int | None = Field(default=None, ge=0, description="The generation this status speaks of.")
     conditions: list[Condition] = Field(
-        default_factory=list,
+        default_factory=list[Condition],
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    report: list[DayReport] = Field(default_factory=list, max_length=14, description="One entry a day, oldest first.")
+    report: list[DayReport] = Field(
+        default_factory=list[DayReport], max_length=14, description="One entry a day, oldest first."
+    )
 
 
 class Metadata(BaseModel):

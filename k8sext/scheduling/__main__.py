@@ -14,7 +14,7 @@ from pathlib import Path
 from k8sext.kube import connect
 from k8sext.kube.election import LeadershipLost, lead
 from k8sext.kube.serve import host_name, serving
-from k8sext.scheduling.profiles import FILTER_NAMES, SCORE_NAMES, Profile, choose
+from k8sext.scheduling.profiles import FILTER_NAMES, KUBE, SCORE_NAMES, SCORING_STRATEGIES, Profile, choose
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -29,6 +29,11 @@ def arguments(words: list[str]) -> argparse.Namespace:
         default="none",
         help=f"none (a random choice), all, or a list of NAME=WEIGHT: {', '.join(SCORE_NAMES)}",
     )
+    parser.add_argument(
+        "--scoring-strategy",
+        default="LeastAllocated",
+        help=f"how NodeResourcesFit rates a node: {', '.join(SCORING_STRATEGIES)} [default: %(default)s]",
+    )
     parser.add_argument("--seed", type=int, help="make the random choices repeat")
     parser.add_argument("--kubeconfig", type=Path, help="[default: the service account of the pod it runs in]")
     parser.add_argument("--leader-elect", action="store_true", help="of several copies, let one work")
@@ -39,7 +44,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--metrics-port", type=int, default=10259, help="a free one if 0 [default: %(default)s]")
     options = parser.parse_args(words)
     try:
-        options.profile = profile(options.filters, options.scores)
+        options.profile = profile(options.filters, options.scores, options.scoring_strategy)
     except ValueError as error:
         parser.error(str(error))
     if options.bindings < 1:
@@ -47,20 +52,19 @@ def arguments(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def profile(filters: str, scores: str) -> Profile:
+def profile(filters: str, scores: str, scoring_strategy: str) -> Profile:
     """Make a profile of what stands on the command line. Raises ValueError."""
-    from k8sext.scheduling.profiles import SCORES, TOPOLOGY_SCORES
-
     names = {"all": list(FILTER_NAMES), "none": []}.get(filters, filters.split(","))
     if scores == "all":
-        return choose(names, {score.name: score.weight for score in (*SCORES, *TOPOLOGY_SCORES)})
+        usual = {plugin.name: plugin.weight for plugin in (*KUBE.scores, *KUBE.pre_scores)}
+        return choose(names, usual, scoring_strategy)
     weights: dict[str, int] = {}
     for word in [] if scores == "none" else scores.split(","):
         name, _, weight = word.partition("=")
         if not (weight or "1").isdecimal():
             raise ValueError(f"{word!r} is no score: write NAME=WEIGHT with a whole number")
         weights[name] = int(weight or "1")
-    return choose(names, weights)
+    return choose(names, weights, scoring_strategy)
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -79,7 +83,7 @@ async def run(options: argparse.Namespace) -> None:
             serving(
                 options.metrics_port,
                 ready=lambda: scheduler.ready or options.leader_elect,
-                metrics=scheduler.figures.text,
+                metrics=scheduler.metrics.text,
             )
         )
         if options.leader_elect:

@@ -1,7 +1,8 @@
 """The cache: which pods are on which node, as the API server says, and as we assume where it has not said so yet.
 
-Between a decision and the moment the watch tells of it lie milliseconds in which other pods are placed. So a placed pod is *assumed* on
-its node at once; if the binding fails, it is *forgotten*. Source: kube-scheduler's scheduler cache (pkg/scheduler/backend/cache).
+Between a decision and the moment the watch tells of it lie milliseconds in which other pods are placed. So a pod is
+*assumed* on its node at once (Reserve); if the binding fails, it is *forgotten* (Unreserve). Source: kube-scheduler's
+scheduler cache (pkg/scheduler/backend/cache).
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from k8sext.kube.objects import Json
 from k8sext.scheduling.selectors import NO_LABELS, Labels
-from k8sext.scheduling.world import Json, Node, Pod, read_pod
+from k8sext.scheduling.snapshot import NodeInfo, PodInfo, read_pod
 
 
 class Cache:
     """All nodes with the pods on them. `epoch` rises when what was known of all nodes is worth nothing any more."""
 
     def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeInfo] = {}
         self.epoch = 0
         self._generation = 0
-        self._recent: OrderedDict[str, Node] = OrderedDict()  # the node that changed last stands last
+        self._recent: OrderedDict[str, NodeInfo] = OrderedDict()  # the node that changed last stands last
         self._places: dict[str, str] = {}  # pod key -> node name
         self._assumed: set[str] = set()
-        self._homeless: dict[str, dict[str, Pod]] = {}  # pods on nodes that we have not heard of (yet)
+        self._nodeless: dict[str, dict[str, PodInfo]] = {}  # pods by the name of a node that we have not heard of (yet)
         self._namespaces: dict[str, Labels] = {}
 
-    def changed_since(self, generation: int) -> Iterator[Node]:
+    def changed_since(self, generation: int) -> Iterator[NodeInfo]:
         """Yield the nodes that changed after a generation, the latest first."""
         for node in reversed(self._recent.values()):
             if node.generation <= generation:
@@ -38,11 +40,11 @@ class Cache:
         """The generation of the latest change."""
         return self._generation
 
-    def read(self, item: Json) -> Pod:
+    def read(self, item: Json) -> PodInfo:
         """Read a pod's JSON, with the labels of its namespace. Raises ValueError when it cannot be read."""
         return read_pod(item, self._namespaces.get(item["metadata"].get("namespace", "default"), NO_LABELS))
 
-    def fresh(self, pod: Pod) -> Pod:
+    def fresh(self, pod: PodInfo) -> PodInfo:
         """Return the pod, read again if the labels of its namespace have changed since."""
         known = self._namespaces.get(pod.namespace, NO_LABELS)
         return pod if pod.namespace_labels is known else self.read(pod.item)
@@ -53,7 +55,7 @@ class Cache:
         if name in self.nodes:
             self.nodes[name].set(item)
         else:
-            self.nodes[name] = Node(item, self._homeless.pop(name, {}).values())
+            self.nodes[name] = NodeInfo(item, self._nodeless.pop(name, {}).values())
         self._touch(self.nodes[name])
 
     def remove_node(self, name: str) -> None:
@@ -61,15 +63,15 @@ class Cache:
         node = self.nodes.pop(name, None)
         self._recent.pop(name, None)
         if node is not None:
-            self._homeless[name] = node.pods
+            self._nodeless[name] = node.pods
             self.epoch += 1
 
-    def set_pod(self, pod: Pod) -> bool:
-        """A pod that is bound came or changed: what we assumed of it is now known. Returns whether that changes any count."""
+    def set_pod(self, pod: PodInfo) -> bool:
+        """A bound pod came or changed: what we assumed is now known. Returns whether that changes any count."""
         self._assumed.discard(pod.key)
         node = self.nodes.get(pod.node_name)
         before = node.pods.get(pod.key) if node else None
-        if node and before and before.sort == pod.sort and before.terminating == pod.terminating:
+        if node and before and before.signature == pod.signature and before.terminating == pod.terminating:
             node.replace(pod)
             return False
         self._remove(pod.key)
@@ -81,7 +83,7 @@ class Cache:
         self._assumed.discard(key)
         self._remove(key)
 
-    def assume(self, pod: Pod, node: str) -> None:
+    def assume(self, pod: PodInfo, node: str) -> None:
         """We have chosen a node for a pod and will bind it: count it in."""
         self._assumed.add(pod.key)
         self._add(pod, node)
@@ -105,13 +107,13 @@ class Cache:
                 self._add(self.read(pod.item), place)
             self.epoch += 1
 
-    def _add(self, pod: Pod, place: str) -> None:
+    def _add(self, pod: PodInfo, place: str) -> None:
         self._places[pod.key] = place
         if place in self.nodes:
             self.nodes[place].add(pod)
             self._touch(self.nodes[place])
         else:
-            self._homeless.setdefault(place, {})[pod.key] = pod
+            self._nodeless.setdefault(place, {})[pod.key] = pod
 
     def _remove(self, key: str) -> None:
         place = self._places.pop(key, None)
@@ -119,11 +121,11 @@ class Cache:
             self.nodes[place].remove(key)
             self._touch(self.nodes[place])
         elif place is not None:
-            self._homeless[place].pop(key)
-            if not self._homeless[place]:
-                del self._homeless[place]
+            self._nodeless[place].pop(key)
+            if not self._nodeless[place]:
+                del self._nodeless[place]
 
-    def _touch(self, node: Node) -> None:
+    def _touch(self, node: NodeInfo) -> None:
         self._generation += 1
         node.generation = self._generation
         self._recent[node.name] = node

@@ -1,7 +1,8 @@
 """Explain a decision: which node lost by what, and how many points each of the others got.
 
-On a pod with the annotation `scheduling.k8sext.io/explain: "true"` the scheduler writes the tables down itself, as annotations
-(the idea is kube-scheduler-simulator's); `explain` makes them for any pod and any set of nodes, without a cluster.
+On a pod with the annotation `scheduling.k8sext.io/explain: "true"` the scheduler writes the tables down itself, as
+annotations (the idea is kube-scheduler-simulator's); `explain` makes them for any pod and any set of nodes, without a
+cluster.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from k8sext.kube.objects import Json, part
+from k8sext.scheduling import plain
 from k8sext.scheduling.cache import Cache
-from k8sext.scheduling.finder import Decision, Finder
+from k8sext.scheduling.decision import Decision, Points
 from k8sext.scheduling.profiles import KUBE, Profile
-from k8sext.scheduling.world import Json, Pod
+from k8sext.scheduling.snapshot import PodInfo
 
 PREFIX = "scheduling.k8sext.io"
 ASK = f"{PREFIX}/explain"
@@ -25,23 +28,18 @@ class Explanation:
 
     pod: str
     decision: Decision
-    points: dict[str, dict[str, float]]
+    points: Points
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Node, verdict and reason of every node: the chosen one first, then by points, then the rejected ones."""
         totals = {name: sum(points.values()) for name, points in self.points.items()}
-        rows = []
+        rows: list[tuple[str, str, str]] = []
         for name in sorted(totals, key=lambda name: (name != self.decision.node, -totals[name], name)):
-            details = ", ".join(f"{score} {points:g}" for score, points in self.points[name].items() if points)
-            rows.append(
-                (
-                    name,
-                    "chosen" if name == self.decision.node else "fits",
-                    f"{totals[name]:g} points: {details}" if details else "random",
-                )
-            )
-        for name, (filter, reasons) in sorted(self.decision.rejections.items()):
-            rows.append((name, "rejected", f"{filter}: {', '.join(reasons)}"))
+            verdict = "chosen" if name == self.decision.node else "fits"
+            details = ", ".join(f"{plugin} {points:g}" for plugin, points in self.points[name].items() if points)
+            rows.append((name, verdict, f"{totals[name]:g} points: {details}" if details else "random"))
+        for name, (plugin, reasons) in sorted(self.decision.rejections.items()):
+            rows.append((name, "rejected", f"{plugin}: {', '.join(reasons)}"))
         return rows
 
     def __repr__(self) -> str:
@@ -51,7 +49,7 @@ class Explanation:
 
     def annotations(self) -> dict[str, str]:
         """The explanation as annotations of the pod."""
-        rejections = {name: f"{r.filter}: {', '.join(r.reasons)}" for name, r in self.decision.rejections.items()}
+        rejections = {name: f"{r.plugin}: {', '.join(r.reasons)}" for name, r in self.decision.rejections.items()}
         return {
             f"{PREFIX}/filters": json.dumps(rejections, sort_keys=True),
             f"{PREFIX}/scores": json.dumps(self.points, sort_keys=True),
@@ -59,9 +57,9 @@ class Explanation:
         }
 
 
-def wants_explanation(pod: Pod) -> bool:
+def wants_explanation(pod: PodInfo) -> bool:
     """Whether a pod asks for the tables."""
-    return (pod.item["metadata"].get("annotations") or {}).get(ASK) == "true"
+    return part(pod.item["metadata"], "annotations").get(ASK) == "true"
 
 
 def explain(
@@ -85,10 +83,7 @@ def explain(
     spec = {field: value for field, value in pod["spec"].items() if field != "nodeName"}
     incoming = cache.read({**pod, "spec": spec})
     for other in map(cache.read, pods):
-        if (
-            other.node_name
-            and other.key != incoming.key
-            and other.item.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-        ):
+        ended = other.item.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        if other.node_name and other.key != incoming.key and not ended:
             cache.set_pod(other)
-    return Explanation(incoming.key, *Finder(cache, profile, seed).explain(incoming))
+    return Explanation(incoming.key, *plain.schedule(incoming, list(cache.nodes.values()), profile, seed))

@@ -1,21 +1,22 @@
 """A scheduler extender: kube-scheduler asks this server over HTTP before it decides.
 
-An extender sees the nodes that passed kube-scheduler's own filters. It may strike some out (filter), give points (prioritize, 0 to 10,
-multiplied by the weight in the configuration) and do the binding itself (bind). It needs no Go and no rebuilt kube-scheduler, and
-costs a request for each pod. Source: KEP-1819; types of k8s.io/kube-scheduler/extender/v1.
+An extender sees the nodes that passed kube-scheduler's own filters. It may strike some out (filter), give points
+(prioritize, 0 to 10, multiplied by the weight in the configuration) and do the binding itself (bind). It needs no Go
+and no rebuilt kube-scheduler, and costs a request for each pod. Source: KEP-1819; types of
+k8s.io/kube-scheduler/extender/v1.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
-Json = dict[str, Any]
+from k8sext.kube.background import BackgroundTask
+from k8sext.kube.objects import Json
 
 FilterFunction = Callable[[Json, list[str]], Mapping[str, str]]
 """Given a pod and the names of nodes: the reasons against some of them, by name."""
@@ -35,17 +36,21 @@ async def extender(
     prioritize: PrioritizeFunction | None = None,
     bind: BindFunction | None = None,
     port: int = 0,
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Serve an extender for the length of a block; yields its URL, the `urlPrefix` of the configuration."""
 
     async def on_filter(request: web.Request) -> web.Response:
-        pod, names = await _question(request)
+        pod, names, nodes = await _question(request)
         failed = dict(filter(pod, names)) if filter else {}
-        return web.json_response({"nodenames": [name for name in names if name not in failed], "failedNodes": failed})
+        # who asked with whole nodes looks for whole nodes in the answer
+        left: Json = {"nodenames": [name for name in names if name not in failed]}
+        if nodes is not None:
+            left = {"nodes": {"items": [node for node in nodes if node["metadata"]["name"] not in failed]}}
+        return web.json_response(left | {"failedNodes": failed})
 
     async def on_prioritize(request: web.Request) -> web.Response:
-        pod, names = await _question(request)
-        points = prioritize(pod, names) if prioritize else {}
+        pod, names, _ = await _question(request)
+        points = prioritize(pod, names) if prioritize else dict[str, int]()
         return web.json_response([{"host": name, "score": max(0, min(HIGHEST, points.get(name, 0)))} for name in names])
 
     async def on_bind(request: web.Request) -> web.Response:
@@ -70,35 +75,34 @@ async def extender(
 
 
 def in_background(**functions: Any) -> str:
-    """Serve an extender in a thread until this process ends, and return its URL. For notebooks, whose own loop stands still at times."""
+    """Serve an extender beside a notebook until this process ends, and return its URL."""
     url: list[str] = []
-    serves = threading.Event()
 
-    async def serve() -> None:
+    async def serve(ready: Callable[[], None]) -> None:
         async with extender(**functions) as address:
             url.append(address)
-            serves.set()
+            ready()
             await asyncio.Event().wait()
 
-    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True, name="extender").start()
-    serves.wait()
+    BackgroundTask(serve, "extender")
     return url[0]
 
 
-async def _question(request: web.Request) -> tuple[Json, list[str]]:
-    """Read ExtenderArgs: names where nodeCacheCapable is set, whole nodes else."""
+async def _question(request: web.Request) -> tuple[Json, list[str], list[Json] | None]:
+    """Read ExtenderArgs: the pod, the names of nodes, and where nodeCacheCapable is not set the nodes themselves."""
     question = await _body(request)
     try:
-        names = question.get("nodenames")
-        if names is None:
-            names = [node["metadata"]["name"] for node in question["nodes"]["items"]]
-        return question["pod"], names
+        names: list[str] | None = question.get("nodenames")
+        if names is not None:
+            return question["pod"], names, None
+        nodes: list[Json] = question["nodes"]["items"]
+        return question["pod"], [node["metadata"]["name"] for node in nodes], nodes
     except (LookupError, TypeError) as error:
         raise web.HTTPBadRequest(text="this is no question of a scheduler") from error
 
 
 async def _body(request: web.Request) -> Json:
-    """Read a JSON object. Versions of kube-scheduler differ in the case of its keys ("Pod", "pod"), which Go does not mind."""
+    """Read a JSON object. Versions of kube-scheduler write its keys in different cases ("Pod", "pod")."""
     try:
         return {key.lower(): value for key, value in (await request.json()).items()}
     except (ValueError, AttributeError) as error:
@@ -106,7 +110,7 @@ async def _body(request: web.Request) -> Json:
 
 
 def configuration(kubeconfig: str, scheduler_name: str, url: str, **more: Any) -> Json:
-    """A KubeSchedulerConfiguration for a kube-scheduler that asks this extender. `more` is added to the extender's entry."""
+    """A KubeSchedulerConfiguration that names this extender. `more` is added to the extender's entry."""
     entry = {
         "urlPrefix": url,
         "filterVerb": "filter",

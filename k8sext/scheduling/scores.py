@@ -1,7 +1,8 @@
-"""Scores: of the nodes where a pod may run, which is the best? Each rates one node; then a scale makes ratings comparable, 0 to 100.
+"""Scores: of the nodes where a pod may run, which is the best?
 
-The scales are kube-scheduler's NormalizeScore functions. The random choice of the book is no score: it is what remains when no score
-tells the nodes apart.
+Each rates one node. NormalizeScore then makes the scores of one plugin comparable with those of others: 0 to 100.
+
+The random choice of the book is no score: it is what remains when no score tells the nodes apart.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from k8sext.kube.quantity import Amounts
 from k8sext.scheduling.filters import fits_any, tolerates
-from k8sext.scheduling.quantity import Amounts
-from k8sext.scheduling.world import Node, Pod
+from k8sext.scheduling.snapshot import NodeInfo, PodInfo
+
+NodeScores = list[float | None]
+"""The scores that one plugin gives to nodes."""
 
 HIGHEST = 100
 RATED = ("cpu", "memory")
@@ -19,27 +23,28 @@ MEGABYTE = 1024 * 1024
 SMALL_IMAGE, LARGE_IMAGE = 23 * MEGABYTE, 1000 * MEGABYTE
 
 
-def least_allocated(pod: Pod, node: Node) -> int:
-    """The emptier, the better: spreads the load. Source: NodeResourcesFit, strategy LeastAllocated."""
-    shares = [1 - min(1.0, share) for share in _shares(node, node.usual_requested, pod.demands.usual_requests)]
-    return _mean(shares)
+def least_allocated(pod: PodInfo, node: NodeInfo) -> int:
+    """The emptier, the better: spreads the load. Source: NodeResourcesFit, scoring strategy LeastAllocated."""
+    return _mean(
+        [1 - min(1.0, share) for share in _shares(node, node.nonzero_requested, pod.requests.nonzero_resources)]
+    )
 
 
-def most_allocated(pod: Pod, node: Node) -> int:
-    """The fuller, the better: leaves whole nodes free. Source: NodeResourcesFit, strategy MostAllocated."""
-    return _mean([min(1.0, share) for share in _shares(node, node.usual_requested, pod.demands.usual_requests)])
+def most_allocated(pod: PodInfo, node: NodeInfo) -> int:
+    """The fuller, the better: leaves whole nodes free. Source: NodeResourcesFit, scoring strategy MostAllocated."""
+    return _mean([min(1.0, share) for share in _shares(node, node.nonzero_requested, pod.requests.nonzero_resources)])
 
 
-def balanced(pod: Pod, node: Node) -> int:
+def balanced_allocation(pod: PodInfo, node: NodeInfo) -> int:
     """Processor and memory used alike, so that neither is left over alone. Source: NodeResourcesBalancedAllocation."""
-    if not any(pod.demands.requests.get(name) for name in RATED):
+    if not any(pod.requests.resources.get(name) for name in RATED):
         return 0
-    after = _evenness(_shares(node, node.requested, pod.demands.requests))
+    after = _evenness(_shares(node, node.requested, pod.requests.resources))
     before = _evenness(_shares(node, node.requested, {}))
     return HIGHEST // 2 + int((HIGHEST // 2 + after - before) / 2)
 
 
-def _shares(node: Node, requested: Amounts, more: Amounts) -> list[float]:
+def _shares(node: NodeInfo, requested: Amounts, more: Amounts) -> list[float]:
     """For each rated resource that the node has: the share that is taken when the pod is there."""
     return [
         (requested.get(name, 0) + more.get(name, 0)) / node.allocatable[name]
@@ -58,79 +63,55 @@ def _evenness(shares: Sequence[float]) -> int:
     return int((1 - deviation) * HIGHEST)
 
 
-def taint_preference(pod: Pod, node: Node) -> int:
-    """How many PreferNoSchedule taints the pod does not tolerate: fewer is better. Source: TaintToleration."""
+def taint_toleration(pod: PodInfo, node: NodeInfo) -> int:
+    """How many PreferNoSchedule taints the pod does not tolerate: fewer is better."""
     if not node.taints:
         return 0
     soft = [taint for taint in node.taints if taint["effect"] == "PreferNoSchedule"]
     return sum(not tolerates(pod, taint, ("", "PreferNoSchedule")) for taint in soft)
 
 
-def preferred_node_affinity(pod: Pod, node: Node) -> int:
-    """The sum of the weights of the terms that select the node. Source: NodeAffinity."""
-    if not pod.demands.preferred_node_terms:
+def node_affinity(pod: PodInfo, node: NodeInfo) -> int:
+    """The sum of the weights of the preferred terms that select the node."""
+    if not pod.requests.preferred_node_terms:
         return 0
-    return sum(term.weight for term in pod.demands.preferred_node_terms if fits_any([term], node))
+    return sum(term.weight for term in pod.requests.preferred_node_terms if fits_any([term], node))
 
 
-def look_images(pod: Pod, node: Node) -> dict[str, int] | None:
+def default_normalize_score(scores: NodeScores) -> list[float]:
+    """The highest score becomes 100."""
+    highest = max(score or 0 for score in scores)
+    return [HIGHEST * (score or 0) // highest if highest else 0 for score in scores]
+
+
+def reverse_normalize_score(scores: NodeScores) -> list[float]:
+    """The highest score becomes 0, none becomes 100."""
+    return [HIGHEST - score for score in default_normalize_score(scores)]
+
+
+def pre_score_node_images(pod: PodInfo, node: NodeInfo) -> dict[str, int] | None:
     """The sizes of those images of the pod that the node has."""
     if not node.images:
         return None
-    return {name: node.images[name] for name in map(_with_tag, pod.demands.images) if name in node.images} or None
+    return {name: node.images[name] for name in map(_with_tag, pod.requests.images) if name in node.images} or None
 
 
-def count_images(
-    pod: Pod, seen: Iterable[tuple[Node, dict[str, int]]], feasible: Iterable[Node]
+def pre_score_images(
+    pod: PodInfo, states: Iterable[tuple[NodeInfo, dict[str, int]]], feasible: Sequence[NodeInfo]
 ) -> dict[str, float] | None:
-    """On which share of the nodes that can be chosen each image is; what few nodes have must not draw all pods there."""
-    nodes = Counter(name for _, images in seen for name in images)
-    every = max(1, sum(1 for _ in feasible))
+    """On which share of the nodes each image is: what few nodes have must not draw all pods there."""
+    nodes = Counter(name for _, images in states for name in images)
+    every = max(1, len(feasible))
     return {name: min(1.0, number / every) for name, number in nodes.items()} or None
 
 
-def rate_images(pod: Pod, node: Node, shares: dict[str, float]) -> int:
-    """Rate a node by the size of what it need not pull. Source: ImageLocality."""
-    names = [_with_tag(name) for name in pod.demands.images]
-    size = sum(int(node.images[name] * shares.get(name, 0)) for name in names if name in node.images)
+def image_locality(pod: PodInfo, node: NodeInfo, state: dict[str, float]) -> int:
+    """How much of its images the pod need not pull there, in bytes from 23 MB to 1000 MB an image."""
+    names = [_with_tag(name) for name in pod.requests.images]
+    size = sum(int(node.images[name] * state.get(name, 0)) for name in names if name in node.images)
     largest = LARGE_IMAGE * len(names)
     return HIGHEST * (max(SMALL_IMAGE, min(size, largest)) - SMALL_IMAGE) // (largest - SMALL_IMAGE)
 
 
 def _with_tag(image: str) -> str:
     return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
-
-
-Ratings = list[float | None]
-
-
-def as_rated(ratings: Ratings) -> list[float]:
-    """The ratings are from 0 to 100 already."""
-    return [rating or 0 for rating in ratings]
-
-
-def more_is_better(ratings: Ratings) -> list[float]:
-    """The highest rating becomes 100."""
-    highest = max(as_rated(ratings))
-    return [HIGHEST * (rating or 0) // highest if highest else 0 for rating in ratings]
-
-
-def less_is_better(ratings: Ratings) -> list[float]:
-    """The highest rating becomes 0, none becomes 100."""
-    return [HIGHEST - points for points in more_is_better(ratings)]
-
-
-def between_extremes(ratings: Ratings) -> list[float]:
-    """The highest becomes 100, the lowest 0. Source: InterPodAffinity."""
-    rated = as_rated(ratings)
-    lowest, highest = min(rated), max(rated)
-    return [int(HIGHEST * (rating - lowest) / (highest - lowest)) if highest > lowest else 0 for rating in rated]
-
-
-def fewest_first(ratings: Ratings) -> list[float]:
-    """The more, the fewer points, in proportion; None earns nothing. Source: PodTopologySpread."""
-    rated = [rating for rating in ratings if rating is not None]
-    if not rated:
-        return [0] * len(ratings)
-    lowest, highest = min(rated), max(rated)
-    return [0 if r is None else HIGHEST * (highest + lowest - r) // highest if highest else HIGHEST for r in ratings]

@@ -1,6 +1,7 @@
 """Selectors: conditions on labels, as pods write them to choose other pods and nodes.
 
-Sources: the page "Labels and Selectors" of the Kubernetes documentation; API reference of LabelSelector and NodeSelector.
+Sources: the page "Labels and Selectors" of the Kubernetes documentation; API reference of LabelSelector and
+NodeSelector.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from k8sext.kube.objects import Json, part
 
 Labels = Mapping[str, str]
 NO_LABELS: Labels = {}
@@ -63,11 +66,11 @@ class Selector:
         return True
 
 
-def label_selector(selector: Mapping[str, Any] | None) -> Selector:
+def label_selector(selector: Json | None) -> Selector:
     """Read a LabelSelector (matchLabels and matchExpressions)."""
     if selector is None:
         return Selector(None)
-    labels = [Requirement(key, "In", frozenset([value])) for key, value in (selector.get("matchLabels") or {}).items()]
+    labels = [Requirement(key, "In", frozenset([value])) for key, value in part(selector, "matchLabels").items()]
     return Selector((*labels, *requirements(selector.get("matchExpressions"))))
 
 
@@ -78,7 +81,7 @@ def requirements(expressions: list[dict[str, Any]] | None) -> tuple[Requirement,
 
 @dataclass(frozen=True)
 class NodeTerm:
-    """One term of node affinity: conditions on the labels of a node, and on its name. A term without any selects nothing."""
+    """One term of node affinity: conditions on a node's labels and on its name. Without any it selects nothing."""
 
     labels: tuple[Requirement, ...]
     fields: tuple[Requirement, ...]

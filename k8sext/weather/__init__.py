@@ -1,7 +1,7 @@
 """The weather of the past days in a city: from data that comes with the package, or from a public service.
 
-`past_days("Amsterdam", 3)` is all that others call. The default provider `sample` needs no network and always answers the same: its
-fortnight ends on 14 June 2026. The provider `open-meteo` asks https://open-meteo.com, without an account.
+`past_days("Amsterdam", 3)` is all that others call. The default provider `sample` needs no network and always answers
+the same: its fortnight ends on 14 June 2026. The provider `open-meteo` asks https://open-meteo.com, without an account.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ PROVIDERS = ("sample", "open-meteo")
 async def past_days(city: str, days: int, provider: str = "sample") -> list[Day]:
     """Return the weather of the past `days` days (1 to 14), oldest first.
 
-    Raises UnknownCity, which lists near matches, ProviderUnreachable, and ValueError for a provider or a number that there is not.
+    Raises UnknownCity, which lists near matches, ProviderUnreachable, and ValueError for a provider or a number that
+    there is not.
     """
     if not 1 <= days <= 14:
         raise ValueError(f"days is {days}: ask for 1 to 14 days.")

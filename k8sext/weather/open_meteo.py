@@ -1,7 +1,7 @@
 """Open-Meteo, a public weather service: first the city's place on the globe, then the weather there.
 
-https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api. The service may be slow or away: every question
-has a time limit and is asked three times. $K8SEXT_OPEN_METEO names another server with the same interface.
+https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api. The service may be slow or away: every
+question has a time limit and is asked three times. $K8SEXT_OPEN_METEO names another server with the same interface.
 """
 
 from __future__ import annotations

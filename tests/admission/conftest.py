@@ -56,7 +56,8 @@ class Lesson:
 
 @pytest.fixture(scope="module")
 def weather_reports(cluster: Cluster) -> Cluster:
-    """The cluster, once it knows weather reports; tests of other rooms, which may run in between, take the kind away again."""
+    """The cluster, once it knows weather reports; tests of other rooms, which may run in between, take the kind away
+    again."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(weather_report_crd()))
     cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
     until_served(cluster, "apis/k8s.packt.com/v1/weatherreports")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Json = dict[str, Any]
+from k8sext.kube.objects import Json
 
 
 def admission(

@@ -10,7 +10,7 @@ import pytest
 
 from k8sext.admission import audit
 from k8sext.admission.audit import AuditLog
-from k8sext.admission.journey import _go_duration
+from k8sext.admission.trace import _go_duration
 
 
 def event(audit_id: str, **more: Any) -> str:

@@ -1,4 +1,5 @@
-"""The same functions in the cluster: a Deployment behind a Service, with a certificate that the pods make themselves."""
+"""The same functions in the cluster: a Deployment behind a Service, with a certificate that the pods make
+themselves."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8sext.admission.__main__ import UsageError, main, webhooks_of
+from k8sext.admission.__main__ import MISSING, main
+from k8sext.admission.command_line import UsageError, found_in
 from k8sext.admission.deployment import manifests
-from k8sext.admission.incluster import _decoded, _encoded, _new
+from k8sext.admission.functions import AdmissionWebhook
+from k8sext.admission.in_cluster import _decoded, _encoded, _new
 from k8sext.cluster import ClusterError
 from tests.admission.conftest import MANIFESTS, Lesson
 
@@ -28,7 +31,7 @@ def test_the_manifest_in_the_repository_is_the_one_that_is_generated(capsys: pyt
 
 
 def test_the_pods_may_touch_their_own_secret_and_configurations_and_nothing_else() -> None:
-    objects = manifests(REPORTS, webhooks_of(REPORTS), NAME, NAME)
+    objects = manifests(REPORTS, found_in(REPORTS, AdmissionWebhook, MISSING), NAME, NAME)
     rules = [rule for item in objects if item["kind"] in ("Role", "ClusterRole") for rule in item["rules"]]
     assert {(tuple(rule["resources"]), tuple(rule["resourceNames"]), tuple(rule["verbs"])) for rule in rules} == {
         (("secrets",), (f"{NAME}-certificate",), ("get", "update")),
@@ -40,7 +43,7 @@ def test_the_pods_may_touch_their_own_secret_and_configurations_and_nothing_else
 def test_a_file_travels_in_a_config_map(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from k8sext.admission import validating\n@validating('pods')\ndef mine(pod, request):\n    pass\n")
-    objects = manifests(str(file), webhooks_of(str(file)), "mine", "lesson")
+    objects = manifests(str(file), found_in(str(file), AdmissionWebhook, MISSING), "mine", "lesson")
     (code,) = [item for item in objects if item["kind"] == "ConfigMap"]
     (deployment,) = [item for item in objects if item["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
@@ -60,7 +63,7 @@ def test_a_file_travels_in_a_config_map(tmp_path: Path) -> None:
 )
 def test_a_target_without_webhooks_is_refused_with_a_sentence(target: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        webhooks_of(target)
+        found_in(target, AdmissionWebhook, MISSING)
 
 
 def test_outside_a_pod_it_says_so_without_a_traceback() -> None:

@@ -20,7 +20,6 @@ from k8sext.admission import (
     BadReview,
     Denied,
     ImageRequest,
-    Json,
     User,
     authenticator,
     authorizer,
@@ -30,6 +29,7 @@ from k8sext.admission import (
 )
 from k8sext.admission.engine import CALL_KEY, answer
 from k8sext.admission.functions import Webhook
+from k8sext.kube.objects import Json
 from tests.admission.reviews import access, admission, images, report, token
 
 
@@ -95,6 +95,18 @@ async def test_a_mutating_function_changes_a_copy_and_the_patch_is_the_differenc
     assert before == report(), "the question itself was changed"
     assert response["patchType"] == "JSONPatch"
     assert jsonpatch.apply_patch(before, patch) == report(labels={"a/b~c": "Paris"})
+
+
+async def test_what_a_mutating_function_does_to_the_request_it_was_shown_does_not_spoil_the_patch() -> None:
+    @mutating("weatherreports.k8s.packt.com")
+    def careless(found: Json, request: AdmissionRequest) -> None:
+        found["spec"]["days"] = 5
+        assert request.object is not None
+        request.object["spec"]["days"] = 5
+
+    response = (await answer(careless, admission(object=report()))).body["response"]
+    patch = json.loads(base64.b64decode(response["patch"]))
+    assert jsonpatch.apply_patch(report(), patch)["spec"]["days"] == 5
 
 
 async def test_a_mutating_function_with_nothing_to_do_sends_no_patch() -> None:

@@ -6,12 +6,13 @@ import datetime
 
 import pytest
 
-from k8sext.admission import AccessRequest, AdmissionRequest, BadReview, Denied, ImageRequest, Json
+from k8sext.admission import AccessRequest, AdmissionRequest, BadReview, Denied, ImageRequest
 from k8sext.admission.examples.defaults import pod_defaults
 from k8sext.admission.examples.images import known_images, registry_of, tag_of
 from k8sext.admission.examples.night import closed_at_night
 from k8sext.admission.examples.reports import CITIES, known_cities, report_labels
 from k8sext.admission.examples.students import student_token, students_of
+from k8sext.kube.objects import Json
 from k8sext.resources import WeatherReport
 from tests.admission.reviews import admission, report
 

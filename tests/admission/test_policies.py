@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from k8sext.admission import AdmissionRequest, Denied, Json
+from k8sext.admission import AdmissionRequest, Denied
 from k8sext.admission.examples.defaults import pod_defaults
 from k8sext.admission.examples.reports import known_cities
 from k8sext.cluster import ClusterError
+from k8sext.kube.objects import Json
 from tests.admission.conftest import MANIFESTS, Lesson
 from tests.admission.reviews import admission, report
 

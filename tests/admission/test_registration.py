@@ -9,14 +9,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from k8sext.admission import AdmissionRequest, AdmissionWebhook, Denied, Json, mutating, serve, validating
+from k8sext.admission import AdmissionRequest, AdmissionWebhook, Denied, mutating, serve, validating
 from k8sext.admission.registration import RegistrationError
 from k8sext.cluster import ClusterError
+from k8sext.kube.blocking import BlockingClient
+from k8sext.kube.objects import Json
+from k8sext.kube.request import Unreachable
 from tests.admission.conftest import Lesson
 
 pytestmark = pytest.mark.cluster
@@ -39,10 +44,10 @@ def test_a_validating_function_decides_and_its_warning_reaches_the_client(lesson
     def only_paris(report: Json, request: AdmissionRequest) -> None:
         if report["spec"]["city"] != "Paris":
             raise Denied("Paris or nothing")
-        request.warn("it may rain")
+        request.warn("it \x1b[31mmay\x00\x7f rain")
 
     with serve(only_paris):
-        assert "Warning: it may rain" in lesson.create("Paris")
+        assert "Warning: it [31mmay rain" in lesson.create("Paris")
         with pytest.raises(
             ClusterError, match=r'webhook "only-paris.k8s.packt.com" denied the request: Paris or nothing'
         ):
@@ -200,6 +205,84 @@ def test_without_an_answer_the_failure_policy_decides(lesson: Lesson, policy: st
             lesson.create()
 
 
+@pytest.mark.parametrize("make", [validating, mutating])
+def test_a_function_that_hangs_is_no_longer_waited_for_and_does_not_keep_its_webhook_registered(
+    lesson: Lesson, make: Callable[..., Callable[..., AdmissionWebhook]]
+) -> None:
+    released = threading.Event()
+
+    @make(REPORTS, namespaces=[lesson.namespace], timeout=1)
+    def hangs(_report: Json, _request: AdmissionRequest) -> None:
+        released.wait(90)
+
+    watch, seen = watcher(lesson, REPORTS, on=["DELETE"])
+    with serve(hangs, watch) as serving:
+        with pytest.raises(ClusterError, match="context deadline exceeded"):
+            lesson.create()
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+    lesson.create(name="one")
+    assert not released.is_set() and not seen
+    assert [(call.webhook, call.outcome) for call in serving.calls] == [("hangs", "timed out")]
+    released.set()
+
+
+def test_a_function_that_holds_up_the_loop_of_the_server_does_not_keep_its_webhook_registered(lesson: Lesson) -> None:
+    released = threading.Event()
+
+    @validating(REPORTS, namespaces=[lesson.namespace], timeout=1)
+    async def hangs(_report: Json, _request: AdmissionRequest) -> None:
+        released.wait(90)
+
+    with serve(hangs):
+        with pytest.raises(ClusterError, match="context deadline exceeded"):
+            lesson.create()
+        began = time.monotonic()
+    assert time.monotonic() - began < 20 and not released.is_set()
+    lesson.create()
+    released.set()
+
+
+@pytest.mark.parametrize("second", ["stop", "serve"])
+def test_what_could_not_be_unregistered_is_by_a_second_stop_or_the_next_serve(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, second: str
+) -> None:
+    def unreachable(*_: object, **__: object) -> Json:
+        raise Unreachable("the API server is down")
+
+    left, _ = watcher(lesson, REPORTS, name="left")
+    other, _ = watcher(lesson, REPORTS, name="other")
+    serving = serve(left)
+    with monkeypatch.context() as broken:
+        broken.setattr(BlockingClient, "request", unreachable)
+        serving.stop()
+    assert "could not be unregistered: the API server is down" in caplog.text
+    assert "left.k8s.packt.com" in lesson.registered()
+    if second == "stop":
+        serving.stop()
+        assert "left.k8s.packt.com" not in lesson.registered()
+    with serve(other):
+        assert "left.k8s.packt.com" not in lesson.registered()
+    serving.stop()
+
+
+def test_a_list_of_18000_entries_of_which_a_function_removes_every_second_one_is_changed_in_time(
+    lesson: Lesson,
+) -> None:
+    @mutating("configmaps", on=["CREATE"], namespaces=[lesson.namespace])
+    def halve(config_map: Json, _request: AdmissionRequest) -> None:
+        owners = config_map["metadata"]["ownerReferences"]
+        config_map["metadata"]["ownerReferences"] = owners[::2]
+
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p"}
+    owners = [owner | {"uid": f"u-{number}"} for number in range(18_000)]
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "long", "ownerReferences": owners}}
+    with serve(halve):
+        lesson.kubectl("create", "-f", "-", input=json.dumps(body))
+    stored = json.loads(lesson.kubectl("get", "configmap", "long", "-o", "json"))
+    assert len(stored["metadata"]["ownerReferences"]) == 9_000
+
+
 def test_a_rotated_certificate_is_trusted_without_a_new_registration(lesson: Lesson) -> None:
     watch, seen = watcher(lesson, REPORTS)
     with serve(watch) as serving:
@@ -283,6 +366,55 @@ def test_a_process_that_ends_in_order_leaves_nothing_and_one_that_lives_is_not_p
     assert "closed.k8s.packt.com" in lesson.registered()
     process.communicate("\n", timeout=20)
     assert "closed.k8s.packt.com" not in lesson.registered()
+
+
+ENDING = """
+import sys, threading
+from k8sext.admission import mutating, serve, validating
+
+@mutating("weatherreports.k8s.packt.com", namespaces=[sys.argv[1]], timeout=1)
+def hangs(report, request):
+    threading.Event().wait(60)
+
+@validating("weatherreports.k8s.packt.com", namespaces=[sys.argv[1]])
+def looks(report, request):
+    pass
+
+serving = serve(hangs, looks)
+print("ready", flush=True)
+match sys.stdin.readline().strip():
+    case "sys.exit":
+        sys.exit(3)
+    case "error":
+        raise LookupError
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [("return", 0), ("sys.exit", 3), ("error", 1), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)],
+)
+def test_the_end_of_the_interpreter_leaves_no_webhook_registered_even_while_a_function_hangs(
+    lesson: Lesson, way: str | signal.Signals, code: int
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDING, lesson.namespace],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    assert {"hangs.k8s.packt.com", "looks.k8s.packt.com"} <= set(lesson.registered())
+    with pytest.raises(ClusterError, match="context deadline exceeded"):
+        lesson.create()
+    if isinstance(way, signal.Signals):
+        process.send_signal(way)
+        process.wait(20)
+    process.communicate(None if process.poll() else f"{way}\n", timeout=20)
+    assert process.returncode == code
+    assert not {"hangs.k8s.packt.com", "looks.k8s.packt.com"} & set(lesson.registered())
+    lesson.create()
 
 
 def test_what_the_api_server_refuses_is_said_and_nothing_stays_registered(lesson: Lesson) -> None:

@@ -18,8 +18,9 @@ import aiohttp
 import pytest
 from cryptography import x509 as certificate_of
 
-from k8sext.admission import AdmissionRequest, Denied, Json, Serving, authenticator, mutating, serve, validating
+from k8sext.admission import AdmissionRequest, Denied, Serving, authenticator, mutating, serve, validating
 from k8sext.admission.server import LARGEST_BODY
+from k8sext.kube.objects import Json
 from tests.admission.reviews import admission, report, token
 
 
@@ -32,6 +33,8 @@ def known(report: Json, request: AdmissionRequest) -> None:
             raise RuntimeError("the mountain speaks")
         case "Carthage":
             sys.exit("delenda")
+        case "Ys":
+            raise TimeoutError("the gate was not closed in time")
 
 
 @mutating("weatherreports.k8s.packt.com")
@@ -39,7 +42,12 @@ def date(report: Json, _request: AdmissionRequest) -> None:
     report["spec"]["when"] = datetime.date(2026, 1, 1)
 
 
-@validating("weatherreports.k8s.packt.com")
+@validating("weatherreports.k8s.packt.com", timeout=1)
+def stuck(_report: Json, _request: AdmissionRequest) -> None:
+    time.sleep(3)
+
+
+@validating("weatherreports.k8s.packt.com", timeout=1)
 async def slow(_report: Json, _request: AdmissionRequest) -> None:
     try:
         await asyncio.sleep(60)
@@ -59,8 +67,8 @@ cancelled: list[float] = []
 @pytest.fixture
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     """A server without an API server: the decorators' functions, served but not registered."""
-    serving = Serving([known, date, slow, nobody], None, "127.0.0.1", 0)
-    serving._run(serving._server.start())
+    serving = Serving([known, date, slow, stuck, nobody], None, "127.0.0.1", 0)
+    serving.come_back()
     yield serving
     serving.stop()
 
@@ -180,6 +188,26 @@ async def test_a_caller_that_hangs_up_ends_the_function_too(
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(client.post(serving.url(slow), json=admission(object=report())), 0.3)
     await asyncio.to_thread(eventually, lambda: cancelled)
+
+
+async def test_a_function_that_takes_too_long_is_answered_when_the_time_is_over(
+    client: aiohttp.ClientSession, serving: Serving
+) -> None:
+    calls = [client.post(serving.url(webhook), json=admission(object=report())) for webhook in (stuck, slow)]
+    responses = await asyncio.gather(*calls)
+    for response, name in zip(responses, ("stuck", "slow"), strict=True):
+        assert response.status == 504
+        assert await response.text() == f"the webhook {name} did not answer within 1 s\n"
+    assert sorted((call.webhook, call.outcome) for call in serving.calls) == [
+        ("slow", "timed out"),
+        ("stuck", "timed out"),
+    ]
+    assert (await ask(client, serving))[0] == 200
+
+
+async def test_a_timeout_of_the_function_s_own_is_a_crash(client: aiohttp.ClientSession, serving: Serving) -> None:
+    status, _ = await ask(client, serving, "Ys")
+    assert status == 500 and serving.calls[-1].outcome == "crashed"
 
 
 async def test_a_webhook_that_needs_flags_answers_the_api_server_only(serving: Serving) -> None:

@@ -1,8 +1,9 @@
 """Imitate Binder, as root: `python -m tests.binder [COMMAND ...]`, without a command all notebooks.
 
-Build first, as an ordinary user in a folder of its own: a clone, an environment, `binder/postBuild`. Then run the command behind
-`binder/start` as Binder would: no user namespaces, no new privileges, no network but loopback, 2 GiB of memory and one processor. What
-mybinder.org itself sets is in its chart, jupyterhub/mybinder.org-deploy, mybinder/values.yaml.
+Build first, as an ordinary user in a folder of its own: a clone, an environment, `binder/postBuild`. Then run the
+command behind `binder/start` as Binder would: no user namespaces, no new privileges, no network but loopback, 2 GiB of
+memory and one processor. What mybinder.org itself sets is in its chart, jupyterhub/mybinder.org-deploy,
+mybinder/values.yaml.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def build(home: Path, python: str) -> None:
 
 
 def run(command: list[str], home: Path, groups: list[Path] | None = None) -> int:
-    """Run in the clone, in these control groups, with an environment that holds nothing of ours. Returns the exit code."""
+    """Run in the clone, in these control groups, with an environment that holds nothing of ours. Returns the exit
+    code."""
     kept = {
         key: value
         for key, value in os.environ.items()

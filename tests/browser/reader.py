@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.conftest import wait_for
+from tests.support.eventually import eventually
 
 START, RUN = 90_000, 420_000
 
@@ -53,7 +53,7 @@ def saved(lab: Lab, page: Page, name: str, code_cells: int) -> list[dict[str, An
     def written() -> bool:
         return [cell["execution_count"] for cell in _code(file)] == list(range(1, code_cells + 1))
 
-    wait_for(written, within=60)
+    eventually(written, within=60)
     return _code(file)
 
 

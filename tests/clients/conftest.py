@@ -13,7 +13,7 @@ import pytest
 
 import k8sext
 from k8sext import cluster as clusters
-from tests.conftest import wait_for
+from tests.support.eventually import eventually
 
 IMAGE = f"localhost/k8sext:{k8sext.__version__}"
 NAMESPACE = "clients"
@@ -57,8 +57,8 @@ def namespace(cluster: clusters.Cluster) -> Iterator[str]:
     """The namespace of these tests, with the pod `web` running in it."""
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("apply", "-f", "-", input=json.dumps(pod("web", "sleep 1000")))
-    wait_for(lambda: '"Running"' in cluster.kubectl("get", "pod", "web", "-n", NAMESPACE, "-o", "json"))
-    wait_for(
+    eventually(lambda: '"Running"' in cluster.kubectl("get", "pod", "web", "-n", NAMESPACE, "-o", "json"))
+    eventually(
         lambda: cluster.kubectl(
             "get", "pod", "web", "-n", NAMESPACE, "-o", "jsonpath={.status.containerStatuses[0].state.running}"
         )

@@ -90,7 +90,8 @@ def test_the_context_of_a_git_remote_is_chosen(kubectl: Run, shared: Path):
 def test_the_first_rule_whose_conditions_all_hold_wins(kubectl: Run, shared: Path):
     write_rules(
         kubectl,
-        '[[rule]]\ncontext = "red"\nfolder = "/"\nenvironment = "STAGE=prod*"\n[[rule]]\ncontext = "green"\nfolder = "/"\n',
+        '[[rule]]\ncontext = "red"\nfolder = "/"\nenvironment = "STAGE=prod*"\n[[rule]]\ncontext = "green"\nfolder = '
+        '"/"\n',
     )
     assert "Would switch to green" in kubectl.output("ctx-auto", "--dry-run")
     assert "Would switch to red" in kubectl.output("ctx-auto", "--dry-run", STAGE="production")
@@ -98,7 +99,16 @@ def test_the_first_rule_whose_conditions_all_hold_wins(kubectl: Run, shared: Pat
 
 
 @pytest.mark.parametrize(
-    "text", ["[[rule", '[[rule]]\ncontext = "red"\n', '[[rule]]\ncontext = "red"\nfolders = "/"\n']
+    "text",
+    [
+        "[[rule",
+        '[[rule]]\ncontext = "red"\n',
+        '[[rule]]\ncontext = "red"\nfolders = "/"\n',
+        '[rule]\ncontext = "red"\nfolder = "/"\n',
+        '[[rules]]\ncontext = "red"\nfolder = "/"\n',
+        "rule = [1]\n",
+        'rule = "red"\n',
+    ],
 )
 def test_rules_that_make_no_sense_are_refused_with_their_place(kubectl: Run, shared: Path, text: str):
     write_rules(kubectl, text)
@@ -106,6 +116,45 @@ def test_rules_that_make_no_sense_are_refused_with_their_place(kubectl: Run, sha
     assert done.returncode == 1
     assert "kubectl-ctx-auto.toml" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_is_known_by_all_its_names(kubectl: Run, shared: Path):
+    real, link = kubectl.folder / "real [old]", kubectl.folder / "link"
+    (real / "deep").mkdir(parents=True)
+    link.symlink_to(real)
+    for rule, folder in ((link, real), (real, link), (link / "deep", link / "deep"), (real, real / "deep")):
+        write_rules(kubectl, f'[[rule]]\ncontext = "green"\nfolder = "{rule}"\n')
+        kubectl.output("config", "use-context", "blue")
+        kubectl.folder = folder
+        assert kubectl.output("ctx-auto", PWD=str(folder)).startswith("Switched to green"), (rule, folder)
+
+
+def test_in_a_folder_that_was_deleted_the_other_rules_still_hold(kubectl: Run, shared: Path):
+    write_rules(
+        kubectl, '[[rule]]\ncontext = "red"\nfolder = "/"\n[[rule]]\ncontext = "green"\nenvironment = "STAGE"\n'
+    )
+    script = "mkdir gone; cd gone; rmdir ../gone; kubectl ctx-auto --quiet && STAGE=1 kubectl ctx-auto"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=kubectl.folder, env=kubectl.environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Switched to green (environment STAGE).\n", "")
+
+
+def test_a_switch_whose_note_cannot_be_written_is_made_and_says_so(kubectl: Run, shared: Path):
+    Path(kubectl.environment["XDG_STATE_HOME"]).write_text("a file where the folder should be")
+    done = kubectl("ctx-auto", "red")
+    assert (done.returncode, done.stdout) == (0, "Switched to red.\n")
+    assert "will not go back" in done.stderr and done.stderr.count("\n") == 1
+    back = kubectl("ctx-auto", "-")
+    assert back.returncode == 1 and back.stderr.startswith("Error: ") and back.stderr.count("\n") == 1
+
+
+def test_a_context_may_be_called_like_a_flag(kubectl: Run, shared: Path):
+    kubectl.output("config", "rename-context", "--", "red", "-dash")
+    assert kubectl.output("ctx-auto", "-n", "default", "--", "-dash") == "Switched to -dash.\n"
+    assert current(kubectl) == "-dash"
+    done = kubectl("ctx-auto", "--shell", "--", "-dash", SHELL="/bin/true")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_a_namespace_is_set_with_the_switch(kubectl: Run, shared: Path):
@@ -153,6 +202,29 @@ def test_without_a_terminal_the_picker_asks_for_a_name(kubectl: Run, shared: Pat
         1,
         "Error: The picker needs a terminal: give the name of a context instead.\n",
     )
+
+
+def test_keys_that_come_in_one_piece_are_keys_each():
+    pieces = iter([f"gr{picker.DOWN}{picker.UP}", "é\r", ""])
+    expected = ["g", "r", picker.DOWN, picker.UP, "é", "\r", ""]
+    assert list(picker._keys(lambda: next(pieces))) == expected
+
+
+def test_in_a_narrow_terminal_a_long_name_takes_one_line(kubectl: Run, shared: Path):
+    kubectl.output("config", "rename-context", "red", "r" * 60)
+    child: Any = pexpect.spawn(
+        "kubectl",
+        ["ctx-auto", "--pick"],
+        env=kubectl.environment,
+        cwd=str(kubectl.folder),
+        timeout=20,
+        dimensions=(9, 20),
+    )
+    child.expect("search: ")
+    child.send("rr\r")
+    child.expect("Switched to r{60}")
+    child.expect(pexpect.EOF)
+    assert b"r" * 20 not in child.before
 
 
 @pytest.mark.parametrize(

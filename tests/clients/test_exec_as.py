@@ -10,7 +10,8 @@ import pexpect
 import pytest
 
 from k8sext.clients.kubectl import UserError
-from k8sext.clients.plugins.exec_plan import Inside, container_of, read_probe, why_not, wrapped
+from k8sext.clients.plugins import exec_as, exec_plan
+from k8sext.clients.plugins.exec_plan import Inside, container_of, name_of, pod_of, read_probe, why_not, wrapped
 from tests.clients.conftest import Run
 
 ROOT = os.geteuid() == 0
@@ -54,8 +55,49 @@ def test_the_reason_is_said_in_words():
     assert "may not change" in why_not("web", inside(may_change=False))
 
 
+@pytest.mark.parametrize("user", ["2147483648", "4294967295", "4294967296", "99999999999", "0" * 20 + "4294967296"])
+def test_a_number_that_is_no_user_is_refused_before_a_tool_wraps_it_around(user: str):
+    with pytest.raises(UserError, match=r"is no user: .* from 0 to 2147483647"):
+        exec_as.main([user, "web", "--", "id"])
+
+
+@pytest.mark.parametrize("user", ["²", "٣", "1_000", " 7", "+7"])
+def test_only_plain_digits_are_a_number(user: str):
+    nothing = inside(wanted="", group="")
+    assert exec_plan.number_of(user) == ""
+    assert wrapped(user, nothing, ["id"]) is None
+    assert why_not(user, nothing) == f"the container knows no user {user}"
+
+
+@pytest.mark.parametrize("user", ["1000:1000", "root:", "", "-l"])
+def test_what_no_user_can_be_called_is_refused(user: str):
+    with pytest.raises(UserError, match="is no user: give a name or a number alone"):
+        name_of(user)
+
+
+def test_a_pod_may_be_named_as_kubectl_prints_it_and_nothing_else_is_one():
+    assert [pod_of(name) for name in ("web", "pod/web", "pods/web")] == ["web"] * 3
+    for named in ("deploy/web", "pod/", "", "a/b/c"):
+        with pytest.raises(UserError, match="is no pod"):
+            pod_of(named)
+
+
+def test_a_number_is_handed_on_without_its_zeros():
+    assert (exec_plan.number_of("0"), exec_plan.number_of("0033"), exec_plan.number_of("2147483647")) == (
+        "0",
+        "33",
+        "2147483647",
+    )
+    assert wrapped("000", inside(wanted="", group=""), ["id"]) == ["id"]
+
+
 def test_a_probe_is_read_line_by_line():
     assert read_probe("uid=0\nwanted=33\ngroup=34\ntool=setpriv\ntool=su\nmay=yes\n") == inside(tools=("setpriv", "su"))
+
+
+def test_a_number_from_the_container_is_checked_too():
+    with pytest.raises(UserError, match="4294967295 is no user"):
+        read_probe("uid=0\nwanted=4294967295\ngroup=0\n")
 
 
 def test_the_container_is_the_default_one_and_must_run():
@@ -67,6 +109,25 @@ def test_the_container_is_the_default_one_and_must_run():
         container_of(pod, "c")
     with pytest.raises(UserError, match="does not run"):
         container_of(pod, "a")
+
+
+def test_sidecars_and_ephemeral_containers_are_containers_too():
+    running = {"running": {}}
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "initContainers": [{"name": "side", "restartPolicy": "Always"}],
+            "containers": [{"name": "main"}],
+            "ephemeralContainers": [{"name": "debugger"}],
+        },
+        "status": {
+            "initContainerStatuses": [{"name": "side", "state": running}],
+            "ephemeralContainerStatuses": [{"name": "debugger", "state": running}],
+        },
+    }
+    assert [container_of(pod, name) for name in ("side", "debugger")] == ["side", "debugger"]
+    with pytest.raises(UserError, match="main of pod p does not run"):
+        container_of(pod, None)
 
 
 def test_the_containers_own_user_needs_no_tool(kubectl: Run, namespace: str):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ import pytest
 from typer.testing import CliRunner
 
 from k8sext import cluster as clusters
+from k8sext.cli.generate import app
 from k8sext.clients import generate as generator
-from k8sext.clients.cli import app
 from k8sext.clients.generate import openapi
 from k8sext.clients.kubectl import Kubectl
 from k8sext.clients.runtime import Change, Kind, Listed, connect
 from k8sext.kube.request import ApiError
 from k8sext.resources import weather_report_crd
 from tests.clients.conftest import pod
-from tests.conftest import wait_for
+from tests.support.eventually import eventually
 
 CHECKED = ("apps_v1", "batch_v1", "k8s_packt_com_v1")
 
@@ -37,8 +38,8 @@ def shell(cluster: clusters.Cluster) -> Iterator[Kubectl]:
         cluster.kubectl("apply", "-f", "-", input=json.dumps(weather_report_crd()))
         cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
         kubectl = Kubectl()
-        wait_for(lambda: "k8s.packt.com" in openapi.groups(kubectl))
-        wait_for(lambda: openapi.from_cluster(kubectl, "k8s.packt.com").schemas)
+        eventually(lambda: "k8s.packt.com" in openapi.groups(kubectl))
+        eventually(lambda: openapi.from_cluster(kubectl, "k8s.packt.com").schemas)
         yield kubectl
 
 
@@ -71,9 +72,9 @@ def test_every_group_of_the_server_round_trips_its_real_objects(
         for kind in [value for value in vars(client).values() if isinstance(value, Kind)]:
             if not hasattr(getattr(client, f"{kind.kind}Client"), "list"):
                 continue
-            for item in json.loads(shell.run("get", "--raw", kind.collection()))["items"] or ():
+            for item in json.loads(shell.run("get", "--raw", kind.resource.collection()))["items"] or ():
                 back = kind.read(item).to_dict()
-                whole = {"apiVersion": kind.api_version, "kind": kind.kind} | item
+                whole = {"apiVersion": kind.resource.api_version, "kind": kind.kind} | item
                 assert json.dumps(back, sort_keys=True) == json.dumps(whole, sort_keys=True), kind
                 seen += 1
     assert seen > 200
@@ -101,18 +102,11 @@ def test_the_same_document_gives_the_same_bytes(shell: Kubectl):
 
 
 def test_a_package_can_be_installed(packages: dict[str, Path], tmp_path: Path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(tmp_path),
-    ]
-    done = subprocess.run([*command, str(packages["k8s_packt_com_v1"])], capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install"]
+    if find_spec("pip") is None:  # an environment that uv made
+        pip = ["uv", "pip", "install", "--python", sys.executable]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path)]
+    done = subprocess.run([*pip, *options, str(packages["k8s_packt_com_v1"])], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "k8s_packt_com_v1" / "py.typed").is_file()
 

@@ -10,18 +10,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from k8sext.cli.generate import app
 from k8sext.clients import generate as generator
-from k8sext.clients.cli import app
 from k8sext.clients.generate import openapi, schemas
 from k8sext.clients.generate.openapi import Document
 from k8sext.clients.kubectl import UserError
 
 REF = "#/components/schemas/"
+OR_NULL = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
 
 
-def document(properties: dict[str, Any], group: str = "example.com", **others: Any) -> dict[str, Any]:
-    """An OpenAPI document with the kind Thing, which has these fields, and other schemas."""
-    gvk = {"group": group, "version": "v1", "kind": "Thing"}
+def document(
+    properties: dict[str, Any], group: str = "example.com", kind: str = "Thing", **others: Any
+) -> dict[str, Any]:
+    """An OpenAPI document with one kind, which has these fields, and other schemas."""
+    gvk = {"group": group, "version": "v1", "kind": kind}
     meta = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     thing = {"type": "object", "properties": meta | properties, "x-kubernetes-group-version-kind": [gvk]}
     root = f"/apis/{group}/v1/namespaces/{{namespace}}/things"
@@ -37,7 +40,7 @@ def document(properties: dict[str, Any], group: str = "example.com", **others: A
     return {
         "openapi": "3.0.0",
         "paths": {root: path(methods), f"{root}/{{name}}": path(single)},
-        "components": {"schemas": {"com.example.v1.Thing": thing} | others},
+        "components": {"schemas": {f"com.example.v1.{kind}": thing} | others},
     }
 
 
@@ -64,7 +67,7 @@ def test_a_name_that_is_taken_is_not_used_twice():
         {"spec": {"type": "object", "properties": {"a": {}}}, "other": {"$ref": REF + "org.v1.ThingSpec"}},
         **{"org.v1.ThingSpec": {"type": "object", "properties": {"b": {}}}},
     )
-    assert sorted(found) == ["Thing", "ThingSpec", "ThingSpec_"]
+    assert sorted(found) == ["Thing", "ThingSpec", "ThingSpec2"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,20 @@ def test_a_name_that_is_taken_is_not_used_twice():
             {"type": "object", "additionalProperties": {"type": "string"}},
             {"type": "object", "additionalProperties": {"type": "string"}},
         ),
-        ({"type": "integer", "nullable": True}, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        ({"type": "integer", "nullable": True}, OR_NULL),
+        (
+            {"type": "array", "items": {"type": "integer", "nullable": True}},
+            {"type": "array", "items": OR_NULL},
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer", "nullable": True}},
+            {"type": "object", "additionalProperties": OR_NULL},
+        ),
+        (
+            {"type": "array", "items": {"type": "integer"}, "anyOf": [{"minItems": 1}, {"maxItems": 3}]},
+            {"type": "array", "items": {"type": "integer"}},
+        ),
+        ({"properties": {"a": {}}, "x-kubernetes-preserve-unknown-fields": True}, schemas.ANYTHING),
     ],
 )
 def test_each_shape_has_a_type_that_loses_nothing(schema: dict[str, Any], expected: dict[str, Any]):
@@ -111,6 +127,44 @@ def test_a_type_defined_by_itself_alone_is_refused_with_the_way_round():
 def test_a_reference_to_nothing_is_refused():
     with pytest.raises(UserError, match="refers to org"):
         field({"$ref": REF + "org.v1.A"})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Model", "BaseModel", "Field", "Any", "Literal", "None", "True", "dnsEntry", "My-Kind", "class"),
+        *("List", "str", "HTTPRoute", "X509", "Annotations", "Client", "V1"),
+    ],
+)
+def test_whatever_a_kind_is_called_its_fields_have_types_and_its_client_reads_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    part = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    models = generated(
+        document({"spec": part}, "example.com", kind, **{f"org.v1.{kind}Spec": part}),
+        tmp_path,
+        monkeypatch,
+        "example.com",
+    )
+    client = sys.modules[models.__name__.replace(".models", ".client")]
+    model = client.THINGS.model
+    thing = model.from_dict({"apiVersion": "example.com/v1", "kind": kind, "metadata": {}, "spec": {"size": 3}})
+    assert thing.spec.size == 3
+    assert thing.to_dict()["kind"] == client.THINGS.kind == kind
+
+
+@pytest.mark.parametrize(("group", "may_be_null"), [("storage.k8s.io", True), ("apps", True), ("example.com", False)])
+def test_a_required_list_of_kubernetes_own_types_may_be_null(group: str, may_be_null: bool):
+    found = document({"drivers": {"type": "array", "items": {"type": "string"}}}, group)
+    found["components"]["schemas"]["com.example.v1.Thing"]["required"] = ["drivers"]
+    read = Document(group, "v1", found["paths"], found["components"]["schemas"])
+    drivers = schemas.types(read, ["com.example.v1.Thing"]).definitions["Thing"]["properties"]["drivers"]
+    assert ({"type": "null"} in drivers.get("anyOf", ())) == may_be_null
+
+
+def test_an_object_beside_oneof_keeps_the_types_of_its_fields():
+    rule = {"type": "object", "properties": {"a": {"type": "integer"}}, "oneOf": [{"required": ["a"]}, {"not": {}}]}
+    assert definitions({"spec": rule})["ThingSpec"]["properties"] == {"a": {"type": "integer"}}
 
 
 def generated(
@@ -173,6 +227,11 @@ def test_an_output_folder_with_something_else_in_it_is_left_alone(tmp_path):
         ("not json", "example.com", "cannot be read as JSON"),
         ("[]", "example.com", "does not describe example.com"),
         (json.dumps(document({})), "other.com", "does not describe other.com"),
+        (json.dumps(document({}) | {"paths": None}), "example.com", "does not describe example.com"),
+        (json.dumps(document({}) | {"paths": ["a"]}), "example.com", "does not describe example.com"),
+        (json.dumps(document({}) | {"components": None}), "example.com", "is not OpenAPI v3"),
+        (json.dumps(document({}) | {"components": {"schemas": {"A": None}}}), "example.com", "is not OpenAPI v3"),
+        (json.dumps(document({}, A=7)), "example.com", "is not OpenAPI v3"),
         (json.dumps(document({}) | {"openapi": "2.0"}), "example.com", "is not OpenAPI v3"),
         (
             json.dumps(document({"a": {"$ref": REF + "A"}}, A={"$ref": REF + "A"})),

@@ -14,6 +14,7 @@ import yaml
 
 from k8sext.clients.plugins.timeline import Uptime, uptime_of
 from k8sext.clients.plugins.uptime_table import bar, duration, percent, table
+from k8sext.kube.objects import Json
 from tests.clients.conftest import Run, pod
 
 NOW = 1_000_000.0
@@ -35,7 +36,7 @@ def status(running: float | None = None, last: tuple[float, float] | None = None
 def seen(*statuses: dict[str, Any], started: float = -1000.0, window: float = DAY) -> Uptime:
     found = {
         "metadata": {"name": "p", "namespace": "n", "creationTimestamp": at(started)},
-        "spec": {"containers": [{}] * len(statuses), "nodeName": "node"},
+        "spec": {"containers": [{"name": "c"}] * len(statuses), "nodeName": "node"},
         "status": {"startTime": at(started), "containerStatuses": list(statuses)},
     }
     return uptime_of(found, NOW, window)
@@ -72,7 +73,7 @@ def test_a_pod_without_containers_yet_has_no_uptime():
     found = uptime_of(
         {
             "metadata": {"name": "p", "namespace": "n", "creationTimestamp": at(0)},
-            "spec": {"containers": [{}]},
+            "spec": {"containers": [{"name": "c"}]},
             "status": {},
         },
         NOW,
@@ -98,6 +99,72 @@ def test_a_duration_has_its_two_biggest_units(seconds: float | None, expected: s
 
 def test_what_is_not_quite_all_is_not_100_percent():
     assert [percent(share) for share in (None, 0, 0.5, 0.999999, 1)] == ["-", "0.00%", "50.00%", "99.99%", "100%"]
+
+
+CRASHED = {"waiting": {"reason": "CrashLoopBackOff"}}
+DONE = {"terminated": {"exitCode": 0, "startedAt": at(-900), "finishedAt": at(-800)}}
+RUNS = {"running": {"startedAt": at(-100)}}
+
+
+def of_many(initialized: bool, init: list[dict[str, Any]], side: dict[str, Any], main: dict[str, Any]) -> Json:
+    """The status of a pod with an init container, a sidecar and a container."""
+    common = {"image": "i", "imageID": "", "ready": True}
+    return {
+        "phase": "Running",
+        "startTime": at(-1000),
+        "conditions": [{"type": "Initialized", "status": str(initialized)}],
+        "initContainerStatuses": [common | each for each in init] + [common | {"name": "side"} | side],
+        "containerStatuses": [common | {"name": "main"} | main],
+    }
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        of_many(
+            False,
+            [{"name": "init", "restartCount": 2, "state": DONE}],
+            {"restartCount": 3, "state": CRASHED, "started": False},
+            {"restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}},
+        ),
+        of_many(
+            True,
+            [{"name": "init", "restartCount": 2, "state": DONE}],
+            {"restartCount": 3, "state": CRASHED, "started": False},
+            {"restartCount": 4, "state": RUNS},
+        ),
+        of_many(
+            False,
+            [{"name": "init", "restartCount": 5, "state": RUNS}],
+            {"restartCount": 1, "state": {"waiting": {"reason": "PodInitializing"}}},
+            {"restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}},
+        ),
+        of_many(
+            False,
+            [{"name": "init", "restartCount": 1, "state": DONE}],
+            {"restartCount": 1, "state": RUNS, "started": True},
+            {"restartCount": 6, "state": RUNS},
+        ),
+    ],
+    ids=["a sidecar crashes at the start", "a sidecar crashes later", "an init container runs", "all runs"],
+)
+def test_restarts_are_counted_as_kubectl_counts_them(kubectl: Run, namespace: str, cluster, status: Json):
+    spec = {"schedulerName": "nobody", "containers": [{"name": "main", "image": "i"}]}
+    spec["initContainers"] = [
+        {"name": "init", "image": "i"},
+        {"name": "side", "image": "i", "restartPolicy": "Always"},
+    ]
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "many", "namespace": namespace}, "spec": spec}
+    cluster.kubectl("create", "-f", "-", input=json.dumps(made))
+    try:
+        patch = json.dumps({"status": status})
+        cluster.kubectl("patch", "pod", "many", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
+        line = cluster.kubectl("get", "pod", "many", "-n", namespace, "--no-headers").split()
+        (ours,) = json.loads(kubectl.output("uptime", "many", "-n", namespace, "-o", "json"))
+        assert str(ours["restarts"]) == line[3]
+        assert (ours["upSeconds"] is not None) == (line[1] == "2/2" and line[2] == "Running")
+    finally:
+        cluster.kubectl("delete", "pod", "many", "-n", namespace, "--force", "--grace-period=0")
 
 
 def test_a_listing_shows_what_is_down_before_what_is_up(kubectl: Run, namespace: str, cluster, eventually):

@@ -1,4 +1,5 @@
-"""`make bump`, on a copy of the tree and with a Go that only pretends: what it rewrites, and that it rewrites all or nothing."""
+"""`make bump`, on a copy of the tree and with a Go that only pretends: what it rewrites, and that it rewrites all or
+nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from k8sext.cluster.kind import images
+from k8sext.cluster.providers.kind import images
 from k8sext.versions import ETCD, KUBERNETES
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("k8sext", "tests/kind/gomod")
+FOLDERS = ("k8sext", "tools", "tests/kind/gomod")
 MAJOR, MINOR, PATCH = KUBERNETES.removeprefix("v").split(".")
 NEXT_PATCH, NEXT_MINOR = f"{MAJOR}.{MINOR}.{int(PATCH) + 1}", f"{MAJOR}.{int(MINOR) + 1}.0"
 GO = """#!/bin/sh
@@ -46,7 +47,7 @@ def pretend(folder: Path, code: int = 0) -> None:
 
 def bump(tree: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": f"{tree.parent}:/usr/bin:/bin", "PYTHONPATH": str(tree)}
-    command = [sys.executable, "-m", "k8sext.cluster.programs.bump", *options]
+    command = [sys.executable, "-m", "tools.bump", *options]
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
 
 
@@ -84,8 +85,8 @@ def test_another_minor_version_needs_another_image_for_kinds_nodes(tree: Path) -
     done = bump(tree, NEXT_MINOR, "--node-image", image, "--etcd", "3.8.1")
     assert done.returncode == 0, done.stderr
     after = content(tree)
-    assert f'NODE = "{image}"\n' in after["k8sext/cluster/kind/images.py"]
-    assert images.NODE not in after["k8sext/cluster/kind/images.py"]
+    assert f'NODE = "{image}"\n' in after["k8sext/cluster/providers/kind/images.py"]
+    assert images.NODE not in after["k8sext/cluster/providers/kind/images.py"]
     assert 'ETCD = "v3.8.1"\n' in after["k8sext/versions.py"] and f'"{ETCD}"' not in after["k8sext/versions.py"]
 
 
@@ -104,4 +105,4 @@ def test_what_is_no_version_is_refused(tree: Path) -> None:
 def test_make_names_the_command() -> None:
     options = ("VERSION=1.37.3", "ETCD=3.7.4", "NODE_IMAGE=a@b")
     said = subprocess.run(["make", "-n", "bump", *options], cwd=ROOT, capture_output=True, text=True).stdout
-    assert "k8sext.cluster.programs.bump 1.37.3 --etcd=3.7.4 --node-image=a@b" in said
+    assert "tools.bump 1.37.3 --etcd=3.7.4 --node-image=a@b" in said

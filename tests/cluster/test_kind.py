@@ -1,4 +1,5 @@
-"""The provider kind where Docker, or kind itself, is not as it should be: said in one sentence each, by programs that only pretend."""
+"""The provider kind where Docker, or kind itself, is not as it should be: said in one sentence each, by programs that
+only pretend."""
 
 from __future__ import annotations
 
@@ -9,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from k8sext import cluster as clusters
+from k8sext.cluster.docker import bridge_address
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.kind import config, machine, pin, program
-from k8sext.cluster.kind.docker import bridge_address
-from k8sext.cluster.kind.kubeconfig import renamed
-from k8sext.cluster.nodes import defaults
+from k8sext.cluster.node_specs import defaults
 from k8sext.cluster.paths import layout
 from k8sext.cluster.programs.progress import Progress
+from k8sext.cluster.providers.kind import config, machine, program
 from k8sext.kube import certificates as x509
+from tools.image_requirements import LOCK, PINNED, image_requirements
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "Dockerfile"
 
 PRETENDER = """#!/bin/sh
 name=$(basename "$0")-$1
@@ -28,7 +32,8 @@ exit 0
 
 
 class Pretended:
-    """What the pretended programs say, by program and first argument; all succeed with no words unless told otherwise."""
+    """What the pretended programs say, by program and first argument; all succeed with no words unless told
+    otherwise."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,7 +71,9 @@ def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setenv("K8SEXT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("k8sext.cluster.kind.programs.beside", lambda progress: {"kubectl": folder / "kubectl"})
+    monkeypatch.setattr(
+        "k8sext.cluster.providers.kind.programs.beside", lambda progress: {"kubectl": folder / "kubectl"}
+    )
     return Pretended(folder)
 
 
@@ -125,8 +132,8 @@ def test_a_taken_port_is_said_before_anything_is_made(pretended: Pretended, tmp_
     assert "kind create" not in str(pretended.calls)
 
 
-def test_light_nodes_are_for_the_embedded_cluster(pretended: Pretended, tmp_path: Path) -> None:
-    assert "Only an embedded cluster has light nodes" in refusal(tmp_path, light_nodes=3)
+def test_fake_nodes_are_for_the_embedded_cluster(pretended: Pretended, tmp_path: Path) -> None:
+    assert "Only an embedded cluster has fake nodes" in refusal(tmp_path, fake_nodes=3)
 
 
 def test_a_cluster_of_the_name_that_is_not_ours_is_left_alone(pretended: Pretended, tmp_path: Path) -> None:
@@ -193,13 +200,13 @@ def test_pods_reach_the_notebook_at_the_bridge_of_kinds_network(pretended: Prete
 def test_the_nodes_are_planned_as_in_the_embedded_cluster() -> None:
     import yaml
 
-    mounts = {entry["name"]: {"/there": Path("/here")} for entry in defaults()}
+    mounts = {spec.name: {"/there": Path("/here")} for spec in defaults()}
     planned = yaml.safe_load(config.cluster(26443, mounts))["nodes"]
     assert planned[2]["extraMounts"] == [{"hostPath": "/here", "containerPath": "/there", "readOnly": True}]
-    assert [node["labels"] for node in planned] == [node["labels"] for node in defaults()]
+    assert [node["labels"] for node in planned] == [spec.labels for spec in defaults()]
     assert [node["role"] for node in planned] == ["control-plane", "worker", "worker"]
     patches = [yaml.safe_load(node["kubeadmConfigPatches"][0]) for node in planned]
-    assert [patch["nodeRegistration"]["name"] for patch in patches] == [node["name"] for node in defaults()]
+    assert [patch["nodeRegistration"]["name"] for patch in patches] == [spec.name for spec in defaults()]
     assert config.container("class", "k8sext-worker2") == "class-worker2"
     assert config.container("class", "worker2") == "class.worker2"
 
@@ -212,7 +219,9 @@ def test_a_node_counts_the_processors_and_memory_of_its_capacity(tmp_path: Path)
     assert seen["/proc/meminfo"].read_text().startswith("MemTotal: 8388608 kB\n")
 
 
-@pytest.mark.parametrize("capacity", [{"cpu": "500m", "memory": "8Gi"}, {"cpu": "4", "memory": "8G"}])
+@pytest.mark.parametrize(
+    "capacity", [{"cpu": "500m", "memory": "8Gi"}, {"cpu": "4", "memory": "8GB"}, {"cpu": "4", "memory": "1k"}]
+)
 def test_a_capacity_that_a_node_of_kind_cannot_show_is_refused(tmp_path: Path, capacity: dict[str, str]) -> None:
     with pytest.raises(ClusterError, match="node of kind"):
         machine.files(tmp_path, capacity)
@@ -221,14 +230,24 @@ def test_a_capacity_that_a_node_of_kind_cannot_show_is_refused(tmp_path: Path, c
 def test_the_kubeconfig_has_the_names_of_the_embedded_cluster() -> None:
     ca = x509.authority("ca")
     made = x509.kubeconfig("kind-class", "https://127.0.0.1:1", ca, pair := x509.issue(ca, "admin"))
-    assert renamed(made, "class") == x509.kubeconfig("class", "https://127.0.0.1:1", ca, pair)
+    assert config.renamed(made, "class") == x509.kubeconfig("class", "https://127.0.0.1:1", ca, pair)
 
 
 def test_the_image_holds_what_the_lock_pins_and_no_more() -> None:
-    assert pin.PINNED.read_text() == pin.image_requirements(pin.LOCK.read_text()), "run `make lock`"
-    names = [line.partition("==")[0] for line in pin.PINNED.read_text().splitlines() if "==" in line]
+    assert PINNED.read_text() == image_requirements(LOCK.read_text()), "run `make lock`"
+    names = [line.partition("==")[0] for line in PINNED.read_text().splitlines() if "==" in line]
     assert {"kopf", "pydantic-core", "yarl"} <= set(names)
     assert not {"jupyterlab", "ipykernel", "pytest"} & set(names)
+
+
+def test_docker_is_given_every_file_that_the_image_is_built_from() -> None:
+    copied = [
+        words[1] for line in DOCKERFILE.read_text().splitlines() if (words := line.split()) and words[0] == "COPY"
+    ]
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")]
+    assert copied
+    assert set(copied) <= set(let_through)
+    assert all((ROOT / name).exists() for name in copied)
 
 
 def test_a_kind_that_is_not_here_and_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

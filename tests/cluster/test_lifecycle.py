@@ -1,4 +1,5 @@
-"""A cluster's life, by the commands that a learner types: up, status, kubeconfig, logs, down, and what may happen in between."""
+"""A cluster's life, by the commands that a learner types: up, status, kubeconfig, logs, down, and what may happen in
+between."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ import psutil
 import pytest
 
 from k8sext import cluster as clusters
-from k8sext.cluster import embedded, supervisor
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.paths import layout, write_json
+from k8sext.cluster.providers import embedded
+from k8sext.cluster.providers.embedded import supervisor
 from k8sext.versions import ETCD, KUBERNETES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("programs")]
@@ -85,6 +87,7 @@ def test_a_cluster_comes_up_is_reused_and_leaves_nothing(data: Path) -> None:
     assert "kube-scheduler" in table and "MB" in table
     assert "Serving securely" in k8sext("logs", "kube-apiserver", *where).stdout
 
+    assert {file.name for file in data.iterdir()} <= {*found.layout.entries}, "`down` removes what `up` made"
     assert "is down" in k8sext("down", *where).stdout
     assert processes_of(data) == [] and not data.exists() and not layout("one", data).sockets.exists()
     assert "There is no cluster one" in k8sext("down", *where).stdout

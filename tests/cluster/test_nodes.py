@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from k8sext.cluster import Cluster, nodes
+from k8sext.cluster import Cluster
 from k8sext.cluster.errors import ClusterError
+from k8sext.cluster.providers.embedded import nodes
 
 pytestmark = pytest.mark.cluster
 
@@ -95,8 +96,9 @@ def test_a_stopped_node_is_not_ready_its_pods_are_evicted_and_it_comes_back(clus
         (lambda where: nodes.add(where, "n", labels=["nonsense"]), "is not of the form KEY=VALUE"),
         (lambda where: nodes.add(where, "n", taints=["a=b:Sometimes"]), "is no taint"),
         (lambda where: nodes.add(where, "n", capacity=["cpu=banana"]), "'banana' is no amount of cpu"),
+        (lambda where: nodes.add(where, "n", capacity=["pods=250"]), "A node has addresses for 126 pods"),
         (lambda where: nodes.add(where, "n", labels=["bad key=x"]), "'bad key=x' is no label"),
-        (lambda where: nodes.add(where, "light"), "'light' cannot be a node's name"),
+        (lambda where: nodes.add(where, "fake"), "'fake' cannot be a node's name"),
         (lambda where: nodes.remove(where, "k8sext-control-plane"), "carries the control plane and cannot be removed"),
         (lambda where: nodes.stop(where, "nobody"), "There is no node 'nobody': choose one of k8sext-control-plane"),
     ],

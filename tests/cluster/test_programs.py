@@ -1,4 +1,5 @@
-"""Where the programs come from: this machine, the cache, a mirror that the test serves, the Go modules; and what may go wrong."""
+"""Where the programs come from: this machine, the cache, a mirror that the test serves, the Go modules; and what may go
+wrong."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from k8sext.cluster import programs
 from k8sext.cluster.errors import ClusterError
 from k8sext.cluster.programs import build, installed
 from k8sext.cluster.programs.progress import LineProgress
+from k8sext.cluster.providers.kind import program as kind
 from k8sext.versions import ETCD, KUBERNETES
 
 CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -224,7 +226,8 @@ def test_ctrl_c_during_a_build_stops_the_compilers_and_leaves_nothing(
     slow_go = tmp_path / "slow" / "go"
     slow_go.parent.mkdir()
     slow_go.write_text(
-        f"#!/bin/sh\ncase $1 in env) echo go1.99.0;; list) echo pkg;; build) touch {tmp_path}/building; sleep 1234 & wait;; esac\n"
+        f"#!/bin/sh\ncase $1 in env) echo go1.99.0;; list) echo pkg;; build) touch {tmp_path}/building; sleep 1234 & "
+        "wait;; esac\n"
     )
     slow_go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow_go.parent}:/usr/bin:/bin")
@@ -246,7 +249,10 @@ def test_a_full_and_a_read_only_cache_are_one_sentence(
 ) -> None:
     mirror.add(f"{KUBERNETES}/bin/linux/{programs.architecture()}/kube-apiserver", os.urandom(300_000))
     (tmp_path / "cache").mkdir()
-    script = f"mount -t tmpfs -o {mount} tmpfs {tmp_path}/cache && exec {sys.executable} -m k8sext up --name full --data {tmp_path}/data"
+    script = (
+        f"mount -t tmpfs -o {mount} tmpfs {tmp_path}/cache && exec {sys.executable} -m k8sext up --name full --data "
+        f"{tmp_path}/data"
+    )
     namespace = ["/usr/bin/unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     if subprocess.run([*namespace, "/bin/true"], capture_output=True).returncode != 0:
         pytest.skip("this user may not mount anything, so no disk can be made full")
@@ -266,3 +272,20 @@ def test_the_go_module_builds_the_version_that_the_workbook_says() -> None:
     staging = set(re.findall(r"^\t(k8s\.io/\S+) => \1 v0\.(\S+)$", text, re.MULTILINE))
     assert {version for _, version in staging} == {KUBERNETES.removeprefix("v1.")}
     assert len(staging) > 25
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_kind_comes_from_its_mirror_if_it_is_what_was_published(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    file = f"{kind.KIND}/kind-linux-{programs.architecture()}"
+    mirror.add(file, (script := f"#!/bin/sh\necho kind {kind.KIND}\n".encode()), sums=f"{Path(file).name}.sha256sum")
+    monkeypatch.setenv("K8SEXT_KIND_MIRROR", os.environ["K8SEXT_KUBERNETES_MIRROR"])
+    monkeypatch.setenv("K8SEXT_PROGRAMS", "download")
+    if broken:
+        (mirror.folder / file).write_bytes(script + b"# and more\n")
+        with pytest.raises(ClusterError, match="is not what was published"):
+            kind.find(LineProgress())
+    else:
+        assert kind.version_of(kind.find(LineProgress())) == kind.KIND
+    assert not [*programs.cache_folder().rglob("*.partial*")]

@@ -1,4 +1,5 @@
-"""What critest runs containers of, made from the busybox of this machine: layers of images, an archive, and an environment of Python."""
+"""What critest runs containers of, made from the busybox of this machine: layers of images, an archive, and an
+environment of Python."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def program(path: str) -> dict[str, bytes]:
 
 
 def environment(folder: Path, busybox: str) -> Path:
-    """Make a Python environment that holds ours and, as critest expects of its image, the commands of busybox; return its python."""
+    """Make a Python environment that holds ours and, as critest expects of its image, the commands of busybox; return
+    its python."""
     venv.create(folder, with_pip=False)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     (packages / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{Path(k8sext.__file__).parents[1]}\n")

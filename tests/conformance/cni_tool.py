@@ -18,7 +18,7 @@ from pathlib import Path
 from k8sext.cluster.paths import cache_folder
 from k8sext.cluster.programs import build
 from k8sext.cluster.programs.progress import LineProgress
-from k8sext.infra.cri.oci.possible import namespace_flags
+from k8sext.infra.cri.handlers.oci.capability_checks import namespace_flags
 from tests.conformance import readme
 
 HERE = Path(__file__).parent

@@ -23,13 +23,14 @@ STATES = ("passed", "failed", "skipped")
 OWN_NAMESPACES = ["unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
 FIRST_PROCESS = 'ip link set lo up; "$@"; exit'
 """It stays, and so buries the processes that have lost their parents."""
+OTHER_IMAGE = "another image than the built-in one: refused, a kubelet shows ErrImagePull"
+NO_NGINX = "the default command of an nginx image: this one has none"
 REASONS = {
     "process": {
-        r"Image Manager|Image Consistency|Image Identifier|Image Volume|Multiple Containers|SupplementalGroups|manifest list": (
-            "another image than the built-in one: refused, a kubelet shows ErrImagePull"
-        ),
-        r"image '[^']*' is not available": "another image than the built-in one: refused, a kubelet shows ErrImagePull",
-        r"port mapping|portforward|preserving container attributes": "the default command of an nginx image: this one has none",
+        r"Image (Manager|Consistency|Identifier|Volume)|manifest list": OTHER_IMAGE,
+        r"Multiple Containers|SupplementalGroups": OTHER_IMAGE,
+        r"image '[^']*' is not available": OTHER_IMAGE,
+        r"port mapping|portforward|preserving container attributes": NO_NGINX,
         r"[Ss]eccomp": "seccomp filters: none are loaded, a Localhost profile is refused",
         r"HostIpc is false": "an IPC namespace: the machine's is shared",
         r"MaskedPaths": "masking /bin/ls of its image: `ls` is first found elsewhere here; a test of ours masks paths",
@@ -93,7 +94,8 @@ def table(found: dict[str, list[Case]]) -> str:
 
 
 def reason(handler: str, case: Case) -> str:
-    """Why a case did not pass: critest's word for a skipped one; else ours by its name, or the runtime's own refusal."""
+    """Why a case did not pass: critest's word for a skipped one; else ours by its name, or the runtime's own
+    refusal."""
     if case.state == "skipped":
         return case.message.strip().splitlines()[0] if case.message.strip() else "benchmarks, run only when asked for"
     for pattern, text in REASONS[handler].items():

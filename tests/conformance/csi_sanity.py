@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from k8sext.cluster.paths import cache_folder
 from k8sext.cluster.programs import build
 from k8sext.cluster.programs.progress import LineProgress
 from tests.conformance import readme
+from tests.support.eventually import eventually
 
 HERE = Path(__file__).parent
 PACKAGE = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"
@@ -68,7 +68,7 @@ def run(program: Path, publish: str) -> list[Case]:
     words = ["--endpoint", endpoint, "--data", str(folder / "data"), "--node", "judged", "--publish", publish]
     driver = subprocess.Popen([sys.executable, "-m", "k8sext.infra.csi", *words, "--log-level", "WARNING"])
     try:
-        _wait_for(folder / "csi.sock")
+        eventually((folder / "csi.sock").exists)
         options = [
             f"-csi.endpoint={endpoint}",
             f"-csi.mountdir={folder}/mount",
@@ -131,14 +131,6 @@ def main() -> None:
     if Counter(c.state for c in found["link"]) != Counter(c.state for c in found["bind"]):
         sys.exit("Links and bind mounts are judged differently; see what fails with: make conformance")
     readme.write("csi-sanity", table(found["link"]))
-
-
-def _wait_for(socket: Path) -> None:
-    deadline = time.monotonic() + 90
-    while not socket.exists():
-        if time.monotonic() > deadline:
-            raise RuntimeError("the driver did not start")
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The images that critest asks for by name, remade from this machine's programs: each does what the cases look at, and no more."""
+"""The images that critest asks for by name, remade from this machine's programs: each does what the cases look at, and
+no more."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def _nginx(registry: Registry, base: list[bytes], name: str, port: int) -> None:
 
 
 def _setuid(registry: Registry) -> None:
-    """A program with root's s-bit that tells its effective user: a shell, told to keep it, and to start no other program."""
+    """A program with root's s-bit that tells its effective user: a shell, told to keep it, and to start no other
+    program."""
     shell = str(Path("/bin/sh").resolve())
     files = busybox.program(shell)
     config = {"Cmd": [shell, "-p", "-c", EFFECTIVE]}

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k8sext.infra.cri import stop_all
-from k8sext.infra.cri.images import BUILT_IN
+from k8sext.infra.cri.built_in import BUILT_IN
 from tests.conformance import busybox, images
 from tests.conformance.registry import Registry, serving
 

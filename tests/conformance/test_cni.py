@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from k8sext.cluster.errors import ClusterError
-from k8sext.infra.cri.oci.possible import obstacles
+from k8sext.infra.cri.handlers.oci.capability_checks import obstacles
 from tests.conformance import cni_tool, readme
 
 
 @pytest.fixture(scope="module")
 def found() -> list[cni_tool.Step]:
     if reasons := obstacles():
-        pytest.skip("; ".join(reasons))
+        pytest.skip(f"the handler oci cannot be used here: {'; '.join(reasons)}")
     try:
         program: Path = cni_tool.judge()
     except ClusterError as error:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from k8sext.cluster.errors import Unavailable
-from k8sext.infra.cri.images import BUILT_IN
-from k8sext.infra.cri.oci import possible
+from k8sext.infra.cri.built_in import BUILT_IN
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from tests.conformance import busybox, critest, judgement
 
 NOT_OF_PROCESS = "|".join(
@@ -29,12 +29,13 @@ NOT_OF_PROCESS = "|".join(
 )
 CANNOT = {
     "process": {
-        "another image than the built-in one: refused, a kubelet shows ErrImagePull",
-        "the default command of an nginx image: this one has none",
+        critest.OTHER_IMAGE,
+        critest.NO_NGINX,
     },
     "oci": {
         "an image named by the digest of the original, which cannot be remade",
-        "the runtime handler 'oci' cannot lead a port of the machine to a pod: remove hostPort, or use hostNetwork: true",
+        "the runtime handler 'oci' cannot lead a port of the machine to a pod: "
+        "remove hostPort, or use hostNetwork: true",
         "this runtime does not forward ports: connect to the address of the pod or its Service",
     },
 }
@@ -52,11 +53,11 @@ def folder() -> Iterator[Path]:
 @pytest.mark.parametrize(("handler", "least"), [("process", 28), ("oci", 47)])
 def test_conformance_cases_pass_unless_they_ask_for_what_is_refused(handler: str, least: int) -> None:
     if handler == "oci" and (reasons := [*possible.obstacles(), *possible.missing_for_images()]):
-        pytest.skip(f"the handler oci cannot run images here: {', '.join(reasons)}")
+        pytest.skip(f"the handler oci cannot be used here: {', '.join(reasons)}")
     try:
         found = critest.run(*critest.judge(), handler)
     except Unavailable as reason:
-        pytest.skip(str(reason))
+        pytest.skip(f"critest cannot be had: {reason}")
     conformance = [case for case in found if "[Conformance]" in case.name]
     assert {critest.reason(handler, case) for case in conformance if case.state == "failed"} == CANNOT[handler]
     assert sum(case.state == "passed" for case in conformance) >= least

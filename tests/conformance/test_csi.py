@@ -18,7 +18,7 @@ def judge() -> Path:
     try:
         return csi_sanity.judge()
     except Unavailable as reason:
-        pytest.skip(f"csi-sanity is not on PATH and cannot be built: {reason}")
+        pytest.skip(f"csi-sanity cannot be had: {reason}")
 
 
 @pytest.mark.parametrize("publish", ["link", "bind"])

@@ -1,7 +1,7 @@
 """Take the official programs from their real addresses, and start a cluster with them: `python -m tests.download`.
 
-Nothing that this machine has already counts: not PATH, no cache, no mirror. Run by hand and weekly in CI, since only the internet can
-answer. `--mirror URL` asks a mirror with the official layout instead.
+Nothing that this machine has already counts: not PATH, no cache, no mirror. Run by hand and weekly in CI, since only
+the internet can answer. `--mirror URL` asks a mirror with the official layout instead.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unittest import mock
 from k8sext import __version__
 from k8sext import cluster as clusters
 from k8sext.cluster import programs
-from k8sext.cluster.kind import program as kind
 from k8sext.cluster.programs.installed import version_of
 from k8sext.cluster.programs.progress import LineProgress, Progress
+from k8sext.cluster.providers.kind import program as kind
 from k8sext.versions import ETCD, KUBERNETES
 
 MIRRORS = ("K8SEXT_KUBERNETES_MIRROR", "K8SEXT_ETCD_MIRROR", "K8SEXT_KIND_MIRROR")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from k8sext.cluster.kind import program as kind
 from k8sext.cluster.programs import architecture
+from k8sext.cluster.providers.kind import program as kind
 from k8sext.versions import ETCD, KUBERNETES
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,5 @@
-"""The room in which exercises are solved: a cluster cleared of what earlier solutions left, and the notebooks' folder."""
+"""The room in which exercises are solved: a cluster cleared of what earlier solutions left, and the notebooks'
+folder."""
 
 from __future__ import annotations
 

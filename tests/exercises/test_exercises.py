@@ -7,8 +7,8 @@ import re
 import pytest
 
 from k8sext.notebook.exercises import catalogue
-from tests.conftest import wait_for
 from tests.exercises.room import page, stub, wrong_answers
+from tests.support.eventually import eventually
 
 each_exercise = pytest.mark.parametrize("exercise", catalogue().values(), ids=lambda exercise: exercise.id)
 
@@ -27,9 +27,9 @@ def test_an_untouched_stub_is_not_yet_and_leaves_nothing(room, cluster, exercise
 def test_wrong_answers_and_solution_get_their_answers(room, exercise):
     for cell, reason in wrong_answers(exercise):
         room.run(cell)
-        wait_for(lambda reason=reason: says(room.judged(exercise), f"not yet: .*{re.escape(reason)}"))
+        eventually(lambda reason=reason: says(room.judged(exercise), f"not yet: .*{re.escape(reason)}"))
     room.run(exercise.solution)
-    wait_for(lambda: says(room.judged(exercise), "PASS: "))
+    eventually(lambda: says(room.judged(exercise), "PASS: "))
 
 
 def says(answer: str, expected: str) -> bool:

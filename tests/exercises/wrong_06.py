@@ -26,8 +26,8 @@ WRONG = {
     ],
     "06.2": [
         (
-            'def ready_condition(before, ok, message, now): return {"type": "Ready", "status": str(ok), "message": message, '
-            '"lastTransitionTime": now}',
+            "def ready_condition(before, ok, message, now): "
+            'return {"type": "Ready", "status": str(ok), "message": message, "lastTransitionTime": now}',
             "'lastTransitionTime': '11:00'} and should return",
         ),
         (

@@ -43,7 +43,8 @@ WRONG = {
     "09.2": [
         (
             _OWNER.format(
-                body='deployment["metadata"]["labels"] = {"owner": deployment["metadata"]["annotations"]["mail"].split("@")[0]}'
+                body='mail = deployment["metadata"]["annotations"]["mail"]; '
+                'deployment["metadata"]["labels"] = {"owner": mail.split("@")[0]}'
             ),
             "another label of the Deployment was lost",
         ),

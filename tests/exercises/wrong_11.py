@@ -49,7 +49,8 @@ WRONG = {
             "returns 'c' and should return 'b'",
         ),
         (
-            'def find_node(cpu, nodes): return min((n["used"] / n["cpu"], n["name"]) for n in nodes if n["cpu"] - n["used"] >= cpu)[1]',
+            "def find_node(cpu, nodes): "
+            'return min((n["used"] / n["cpu"], n["name"]) for n in nodes if n["cpu"] - n["used"] >= cpu)[1]',
             "raised ValueError",
         ),
     ],

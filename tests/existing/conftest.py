@@ -1,4 +1,5 @@
-"""A cluster that stands for somebody's: an embedded one, reached by the name of its context, with things of other people in it."""
+"""A cluster that stands for somebody's: an embedded one, reached by the name of its context, with things of other
+people in it."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def k8sext(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 
 
 def made_by_notebooks() -> set[tuple[str, str]]:
-    """Kind and name of what notebooks, exercises and manifests make; the kind of `kubectl create KIND NAME` in small letters."""
+    """Kind and name of what notebooks, exercises and manifests make; the kind of `kubectl create KIND NAME` in small
+    letters."""
     root = Path(__file__).parents[2]
     notebooks = [path.read_text() for path in (root / "notebooks" / "source").glob("*.md")]
     pages = "\n".join([*notebooks, *(exercise.solution for exercise in catalogue().values())])

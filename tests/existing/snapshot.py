@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from k8sext.cluster import Cluster
+from tests.support.eventually import eventually
 
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses", "endpoints")
 """Heartbeats, news and health: these change by themselves, or are no objects."""
 
 
 def snapshot(cluster: Cluster) -> dict[str, Any]:
-    """Every object of every kind that can be listed, by its address; without status and what the server notes by itself."""
+    """Every object of every kind that can be listed, by its address; without status and what the server notes by
+    itself."""
     kinds = cluster.kubectl("api-resources", "--verbs=list", "--output=name").split()
     listed = cluster.kubectl("get", ",".join(set(kinds) - set(RESTLESS)), "--all-namespaces", "--output=json")
     items = json.loads(listed)["items"]
@@ -32,13 +33,16 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
 
 
 def settled(cluster: Cluster) -> dict[str, Any]:
-    """A snapshot once two in a row are the same: a young cluster still makes objects of its own."""
-    deadline = time.monotonic() + 60
-    last, now = snapshot(cluster), None
-    while last != now:
-        assert time.monotonic() < deadline, difference(last, now or {})
-        now, last = last, (time.sleep(1.5), snapshot(cluster))[1]
-    return last
+    """A snapshot once two in a row, 1.5 seconds apart, are the same: a young cluster still makes objects of its own."""
+    last: dict[str, Any] = {}
+
+    def look() -> dict[str, Any]:
+        nonlocal last
+        before, last = last, snapshot(cluster)
+        assert not (changes := difference(before, last)), changes
+        return last
+
+    return eventually(look, every=1.5)
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from k8sext import cluster as clusters
-from k8sext.cluster import doctor, existing
-from k8sext.cluster.existing import account, callback, inventory, lock, preflight
-from k8sext.cluster.existing.target import OWNER, Target
+from k8sext.cluster import doctor
 from k8sext.cluster.paths import layout, write_json
+from k8sext.cluster.providers import existing
+from k8sext.cluster.providers.existing import account, callback, inventory, lock, preflight
+from k8sext.cluster.providers.existing.target import OWNER, Target
 from k8sext.notebook import needs
 from tests.existing.conftest import Up, k8sext, made_by_notebooks
 from tests.existing.snapshot import difference, settled, snapshot

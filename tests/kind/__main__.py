@@ -1,6 +1,8 @@
-"""`make test-kind`: a real kind cluster, every notebook on it, and the tests of its nodes; or one line why it cannot run here.
+"""`make test-kind`: a real kind cluster, every notebook on it, and the tests of its nodes; or one line why it cannot
+run here.
 
-Where no image registry is reached, the node image is made by the recipe in this folder. A Docker daemon that runs already is used.
+Where no image registry is reached, the node image is made by the recipe in this folder. A Docker daemon that runs
+already is used.
 """
 
 from __future__ import annotations
@@ -19,12 +21,11 @@ from typing import NoReturn
 from unittest import mock
 
 from k8sext.cluster.errors import ClusterError, Unavailable
-from k8sext.cluster.kind import images
 from k8sext.cluster.programs.progress import LineProgress, Progress, duration
+from k8sext.cluster.providers.kind import images
 from tests.kind import node_image
 from tests.kind.daemon import CannotRun, docker_daemon
-from tests.notebooks import results
-from tests.notebooks.__main__ import NBVAL, SOME_FAILED
+from tests.notebooks.__main__ import NBVAL
 from tests.notebooks.lab import lab
 from tests.notebooks.pages import NOTEBOOKS
 
@@ -40,7 +41,10 @@ class OutOfTime(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 when all passed, or when it cannot run here and that is allowed."""
+    """Returns 0 when all passed, or when there is no Docker or no image here and that is allowed.
+
+    Raises ClusterError when they are there and the cluster does not start.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.kind", description=__doc__)
     parser.add_argument(
         "--if-possible", action="store_true", help="say in one line why it cannot run here, and succeed"
@@ -62,16 +66,15 @@ def main(arguments: list[str]) -> int:
                     raise CannotRun("no time is left")
                 ends.enter_context(docker_daemon())
                 ends.enter_context(reachable_images(progress))
-                if chosen.run:
-                    return call(chosen.run)
-                cluster = ends.enter_context(lab())
             except (CannotRun, ClusterError, Unavailable, OSError, subprocess.SubprocessError) as reason:
                 print(f"The tests on kind were not run: {' '.join(str(reason).split())}", flush=True)
                 return 0 if chosen.if_possible else 1
+            if chosen.run:
+                return call(chosen.run)
+            # From here on a failure is one of the workbook, not of this machine.
+            cluster = ends.enter_context(lab())
             for name, command in parts(cluster.layout.data).items():
                 codes[name] = run(name, command, progress)
-                if codes[name] == SOME_FAILED:
-                    codes[name] = run(f"{name} again", repeated(command), progress)
     except OutOfTime:
         done = ", ".join(codes) or "nothing"
         print(f"The tests on kind were stopped after {chosen.minutes} minutes, with this done: {done}.", flush=True)
@@ -124,15 +127,6 @@ def parts(cluster: Path) -> dict[str, list[str]]:
         "nodes": [*pytest, f"--cluster={cluster}", "-p", "tests.kind.plugin", *KUBELET],
         "notebooks": [*pytest, *NBVAL, *notebooks],
     }
-
-
-def repeated(command: list[str]) -> list[str]:
-    """The command for what failed alone: a race that is lost once stands in the log, what fails twice is a defect."""
-    notebooks = [word for word in command if word.endswith(".ipynb")]
-    if not notebooks:
-        return [*command, "--last-failed", "--last-failed-no-failures=none"]
-    failed = [word for word in notebooks if Path(word).stem in results.failed("kind")]
-    return [word for word in command if word not in notebooks] + (failed or notebooks)
 
 
 def run(name: str, command: list[str], progress: Progress) -> int:

@@ -16,7 +16,8 @@ from k8sext.cluster.programs import architecture
 
 
 def write(archive: Path, tag: str, files: Mapping[str, Path | str], entrypoint: list[str] | None = None) -> None:
-    """Write an image called tag: files by their path inside, each a file outside or, as text, the target of a symbolic link."""
+    """Write an image called tag: files by their path inside, each a file outside or, as text, the target of a symbolic
+    link."""
     layer = _layer(files)
     config = {
         "architecture": architecture(),

@@ -22,9 +22,10 @@ HERE = Path(__file__).parent
 START_LIMIT = 60.0
 # linux/capability.h, by number
 CAPABILITIES = """
-    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST
-    NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE
-    SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM
     BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 
@@ -82,6 +83,7 @@ def _daemon(run: Path) -> Iterator[Path]:
                 words = "; ".join(log.read_text(errors="replace").splitlines()[-2:])
                 raise CannotRun(f"the Docker daemon does not start ({words})")
             time.sleep(0.1)
+        _remove_containers(socket)
         yield socket
     finally:
         # Its bridge would outlive the daemon.
@@ -93,6 +95,16 @@ def _daemon(run: Path) -> Iterator[Path]:
         process.wait()
         # Docker leaves the namespace of containers on the host's network mounted in its folder.
         subprocess.run(["umount", str(run / "exec/netns/default")], capture_output=True)
+
+
+def _remove_containers(socket: Path) -> None:
+    """Remove what a run left in the cache that was killed: its cluster would bear the name of ours."""
+    docker = ["docker", "--host", f"unix://{socket}"]
+    left = subprocess.run(
+        [*docker, "ps", "--all", "--quiet"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    if left:
+        subprocess.run([*docker, "rm", "--force", "--volumes", *left], capture_output=True, check=True)
 
 
 def _runtime(run: Path) -> dict[str, object]:

@@ -1,4 +1,5 @@
-"""What a Docker daemon and nodes in containers want of this machine's kernel: settings, and chains of iptables; and how all is put back."""
+"""What a Docker daemon and nodes in containers want of this machine's kernel: settings, and chains of iptables; and how
+all is put back."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ SETTINGS = {
 
 @contextmanager
 def kernel_made_ready() -> Iterator[None]:
-    """Change settings for the length of a block, and put back all that was changed, by Docker too. Raises OSError without the right to."""
+    """Change settings for the length of a block, and put back all that was changed, by Docker too. Raises OSError
+    without the right to."""
     before, rules = {setting: int(setting.read_text()) for setting in SETTINGS}, _saved()
     for setting, least in SETTINGS.items():
         setting.write_text(str(max(least, before[setting])))
@@ -36,7 +38,8 @@ def _saved() -> str:
 
 
 def removals(before: str, after: str) -> list[list[str]]:
-    """The commands that take out the rules and chains of Docker which one iptables-save has and an earlier one had not."""
+    """The commands that take out the rules and chains of Docker which one iptables-save has and an earlier one had
+    not."""
     known = set(_lines(before))
     new = [(table, line) for table, line in _lines(after) if "DOCKER" in line and (table, line) not in known]
     chains = [(table, line[1:].split()[0]) for table, line in new if line.startswith(":")]

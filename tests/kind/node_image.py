@@ -1,4 +1,5 @@
-"""The node image: Debian by debootstrap, packages, our programs, and the images of the control plane in the node's own store.
+"""The node image: Debian by debootstrap, packages, our programs, and the images of the control plane in the node's own
+store.
 
 Docker keeps every step, so that only what changed is done again.
 """

@@ -1,4 +1,5 @@
-"""The programs of a kind node that the workbook itself does not need: built from their Go modules into the recipe's cache."""
+"""The programs of a kind node that the workbook itself does not need: built from their Go modules into the recipe's
+cache."""
 
 from __future__ import annotations
 

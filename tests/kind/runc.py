@@ -1,7 +1,8 @@
 """A runc for machines that lack a capability: `runc.py CAPABILITY,... ARGUMENTS...` asks runc for less.
 
-Docker asks for every capability for a privileged container, and the kernel refuses one that is not in the machine's bounding set. Standard
-library only, and nothing of the package: the container engine starts it for every container and every `docker exec`.
+Docker asks for every capability for a privileged container, and the kernel refuses one that is not in the machine's
+bounding set. Standard library only, and nothing of the package: the container engine starts it for every container and
+every `docker exec`.
 """
 
 from __future__ import annotations

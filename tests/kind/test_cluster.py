@@ -1,4 +1,5 @@
-"""The kind cluster itself: what the embedded one promises of its nodes, kept by containers. `make test-kind` runs it."""
+"""The kind cluster itself: what the embedded one promises of its nodes, kept by containers. `make test-kind` runs
+it."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ import pytest
 
 from k8sext import cluster as clusters
 from k8sext.cluster.errors import ClusterError
-from k8sext.cluster.nodes import defaults
+from k8sext.cluster.node_specs import defaults
 from k8sext.versions import KUBERNETES, minor
-from tests.conftest import wait_for
 from tests.existing.snapshot import difference, settled
 from tests.notebooks.lab import STARTED
+from tests.support.eventually import eventually
 
 WORKER = "k8sext-worker2"
 ROOT = Path(__file__).parents[2]
@@ -48,9 +49,9 @@ def is_ready(kind: clusters.Cluster, name: str) -> str:
 
 def test_nodes_have_the_names_labels_and_taints_of_the_embedded_ones(kind: clusters.Cluster) -> None:
     for planned in defaults():
-        found = node(kind, planned["name"])
-        assert planned["labels"].items() <= found["metadata"]["labels"].items()
-        assert [taint["key"] for taint in found["spec"].get("taints", [])] == [t["key"] for t in planned["taints"]]
+        found = node(kind, planned.name)
+        assert planned.labels.items() <= found["metadata"]["labels"].items()
+        assert [taint["key"] for taint in found["spec"].get("taints", [])] == [t["key"] for t in planned.taints]
         assert (found["status"]["capacity"]["cpu"], found["status"]["capacity"]["memory"]) == ("4", "8Gi")
         assert minor(found["status"]["nodeInfo"]["kubeletVersion"]) == minor(KUBERNETES)
 
@@ -63,7 +64,7 @@ def test_it_is_found_running_and_its_status_is_well(kind: clusters.Cluster) -> N
     names = [component["name"] for component in status["components"]]
     assert names == [
         *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-        *(planned["name"] for planned in defaults()),
+        *(planned.name for planned in defaults()),
     ]
     assert {component["health"] for component in status["components"]} == {"ok"}
     assert all(component["memory"] > 50e6 for component in status["components"][-3:])
@@ -124,7 +125,7 @@ def worker(kind: clusters.Cluster) -> Iterator[str]:
 def test_a_node_without_power_is_not_ready_and_runs_its_pods_again_when_it_is_back(
     kind: clusters.Cluster, worker: str
 ) -> None:
-    from k8sext.cluster.kind.images import WORKBOOK
+    from k8sext.cluster.providers.kind.images import WORKBOOK
 
     container = {"name": "main", "image": WORKBOOK, "command": ["sleep", "5000"]}
     spec = {"nodeName": worker, "containers": [container], "terminationGracePeriodSeconds": 1}
@@ -132,7 +133,7 @@ def test_a_node_without_power_is_not_ready_and_runs_its_pods_again_when_it_is_ba
     kind.kubectl("apply", "-f", "-", input=json.dumps(pod))
     kind.kubectl("wait", "pod/on-and-off", "--for=condition=Ready", "--timeout=60s")
     clusters.stop_node(kind.layout, worker)
-    wait_for(lambda: is_ready(kind, worker) == "Unknown", within=60)
+    eventually(lambda: is_ready(kind, worker) == "Unknown", within=60)
     stopped = json.loads(k8sext(kind, "status", "-o", "json").stdout)["components"][-1]
     assert (stopped["name"], stopped["health"]) == (worker, "stopped")
     clusters.start_node(kind.layout, worker)
@@ -142,14 +143,14 @@ def test_a_node_without_power_is_not_ready_and_runs_its_pods_again_when_it_is_ba
         status = json.loads(kind.kubectl("get", "pod", "on-and-off", "-o", "json"))["status"]["containerStatuses"][0]
         return status["restartCount"] == 1 and status["ready"]
 
-    wait_for(runs_again, within=60)
+    eventually(runs_again, within=60)
 
 
 def test_pods_reach_a_server_on_this_machine_at_the_callback_address(kind: clusters.Cluster) -> None:
     import http.server
     import threading
 
-    from k8sext.cluster.kind.images import WORKBOOK
+    from k8sext.cluster.providers.kind.images import WORKBOOK
 
     class Hello(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -10,7 +10,6 @@ import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -20,7 +19,6 @@ from tests.kind import __main__ as command
 from tests.kind import archive, plugin
 from tests.kind.daemon import CAPABILITIES, CannotRun, missing_capabilities
 from tests.kind.kernel import removals
-from tests.notebooks import results
 
 RUNC = Path(__file__).parent / "runc.py"
 ASKED = {
@@ -139,20 +137,6 @@ def test_when_the_time_is_over_that_is_said_and_a_part_that_failed_still_counts(
     assert "were stopped after 60 minutes, with this done: cluster." in capsys.readouterr().out
 
 
-def test_what_failed_is_run_once_more_and_only_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
-    nbval = ["pytest", "--nbval", "notebooks/00-start.ipynb", "notebooks/01-next.ipynb"]
-    results.write("kind", {"00-start": {"passed": 3}, "01-next": {"passed": 1, "failed": 2}})
-    assert command.repeated(nbval) == ["pytest", "--nbval", "notebooks/01-next.ipynb"]
-    results.write("kind", {"01-next": {"passed": 3}})
-    assert command.repeated(nbval) == nbval, "something failed, and nobody knows where"
-    assert command.repeated(["pytest", "tests/kind"])[:3] == ["pytest", "tests/kind", "--last-failed"]
-
-
-def test_a_name_of_no_test_is_told_unless_only_some_are_collected() -> None:
-    def config(repeat: bool) -> Any:
-        return SimpleNamespace(getoption=lambda name: {"lf": repeat}[name], hook=mock.Mock())
-
+def test_a_name_of_no_test_is_told() -> None:
     with pytest.raises(pytest.UsageError, match="names tests that there are not"):
-        plugin.pytest_collection_modifyitems(config(repeat=False), [])
-    plugin.pytest_collection_modifyitems(config(repeat=True), [])
+        plugin.pytest_collection_modifyitems(mock.Mock(), [])

@@ -50,7 +50,8 @@ def status(code: int, reason: str = "") -> Step:
 
 
 def stream(*lines: Any, end: str = "silence") -> Step:
-    """A watch: these events, or raw bytes, and then silence, an orderly end ("close") or a broken connection ("cut")."""
+    """A watch: these events, or raw bytes, and then silence, an orderly end ("close") or a broken connection
+    ("cut")."""
 
     async def step(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

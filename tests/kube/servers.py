@@ -1,33 +1,22 @@
-"""Throwaway API servers that tests restart and whose history they take away, and waiting for what these come to."""
+"""Throwaway API servers that tests restart and whose history they take away."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 import subprocess
-import time
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
-import pytest
 from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import PrivateApiServer
 from k8sext.cluster.ports import is_free
 from k8sext.kube.request import ApiError, Unreachable, request
-
-
-async def until(condition: Callable[[], Any], within: float = 180) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.02)
+from tests.support.eventually import eventually, eventually_async
 
 
 async def compact(server: PrivateApiServer) -> None:
@@ -48,18 +37,16 @@ _restarted: list[subprocess.Popen[bytes]] = []
 
 
 def restart_api_server(server: PrivateApiServer) -> None:
-    """Kill the API server and start it again with the same command line. Whoever does this calls `end_restarted` at the end."""
+    """Kill the API server and start it again with the same command line. Whoever does this calls `end_restarted` at the
+    end."""
     old = _process(server, "kube-apiserver")
     command, cwd = old.cmdline(), old.cwd()
     old.kill()
     if old.pid in (ours := {process.pid: process for process in _restarted}):
         ours[old.pid].wait()
-    deadline = time.monotonic() + 90
     port = urlsplit(server.server).port
     assert port
-    while not is_free(port):  # a thread of it may outlive its first one, which is a zombie by then
-        assert time.monotonic() < deadline, "the API server does not die"
-        time.sleep(0.01)
+    eventually(lambda: is_free(port))  # a thread of it may outlive its first one, which is a zombie by then
     with _log(server).open("w") as log:
         _restarted.append(subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True))
 
@@ -89,11 +76,12 @@ def _process(server: PrivateApiServer, name: str) -> psutil.Process:
 
 async def until_well(server: PrivateApiServer, client: ApiClient, path: str = "/api/v1/namespaces/default") -> None:
     """Wait until an API server that was restarted answers at a path."""
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
+
+    async def look() -> bool:
         try:
             await request(client, "GET", path, timeout=2)
-            return
-        except (ApiError, Unreachable):
-            await asyncio.sleep(0.1)
-    pytest.fail("the API server did not come back; the end of its log:\n" + _log(server).read_text()[-3000:])
+        except (ApiError, Unreachable) as error:
+            raise AssertionError(f"{error}; the end of its log:\n{_log(server).read_text()[-3000:]}") from error
+        return True
+
+    await eventually_async(look, every=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,17 @@ async def test_the_context_decides_the_server(kubeconfig: Path, context: str | N
 async def test_a_missing_context_is_named(kubeconfig: Path) -> None:
     with pytest.raises(connect.ConnectError, match="three"):
         await connect.from_kubeconfig(kubeconfig, "three")
+
+
+async def test_several_files_are_merged_as_kubectl_does(kubeconfig: Path, tmp_path: Path) -> None:
+    """As the variable of a shell that `ctx-auto --shell` starts: a file of one line in front of the learner's own."""
+    (first := tmp_path / "first").write_text("apiVersion: v1\nkind: Config\ncurrent-context: two\n")
+    for files, port in (((first, tmp_path / "nowhere", kubeconfig), 1002), ((kubeconfig, first), 1001)):
+        client = await connect.from_kubeconfig(os.pathsep.join(map(str, files)))
+        assert client.configuration.host == f"https://127.0.0.1:{port}"
+        await client.close()
+    with pytest.raises(connect.ConnectError, match="there is no kubeconfig at"):
+        await connect.from_kubeconfig(f"{tmp_path}/nowhere{os.pathsep}{tmp_path}/neither")
 
 
 async def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -116,7 +128,7 @@ async def test_outside_a_pod_in_cluster_is_refused(monkeypatch: pytest.MonkeyPat
 def test_the_asynchronous_half_can_be_loaded_alone() -> None:
     script = """
 import sys
-from k8sext.kube.slim import leave_out_synchronous_half
+from k8sext.kube.connect import leave_out_synchronous_half
 leave_out_synchronous_half()
 import kubernetes.aio.client
 assert "kubernetes.config" not in sys.modules

@@ -12,9 +12,10 @@ from kubernetes.aio.client import ApiClient
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.election import LeadershipLost, lead
-from k8sext.kube.request import MERGE_PATCH, Json, request
+from k8sext.kube.objects import Json
+from k8sext.kube.request import MERGE_PATCH, request
 from tests.kube.proxy import FaultyProxy
-from tests.kube.servers import until
+from tests.support.eventually import eventually_async
 
 pytestmark = pytest.mark.cluster
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
@@ -66,7 +67,7 @@ async def lease(client: ApiClient, name: str) -> Json:
 
 async def test_one_works_and_the_next_takes_over_when_it_ends(client: ApiClient) -> None:
     first = Candidate(client, "hand-over", "first")
-    await until(lambda: first.works)
+    await eventually_async(lambda: first.works)
     second = Candidate(client, "hand-over", "second")
     held = await lease(client, "hand-over")
     assert (held["holderIdentity"], held["leaseDurationSeconds"]) == ("first", 4)
@@ -75,7 +76,7 @@ async def test_one_works_and_the_next_takes_over_when_it_ends(client: ApiClient)
     first.enough.set()
     await first.task
     assert (await lease(client, "hand-over"))["holderIdentity"] in ("", "second")
-    await until(lambda: second.works)
+    await eventually_async(lambda: second.works)
     second.enough.set()
     await second.task
 
@@ -86,7 +87,7 @@ async def test_who_dies_without_a_word_is_followed_when_the_lease_has_run_out(cl
     gone["spec"] |= now
     await request(client, "POST", LEASES, gone)
     heir = Candidate(client, "dead", "heir")
-    await until(lambda: heir.works)
+    await eventually_async(lambda: heir.works)
     assert (await lease(client, "dead"))["holderIdentity"] == "heir"
     heir.task.cancel()
     await asyncio.gather(heir.task, return_exceptions=True)
@@ -98,7 +99,7 @@ async def test_who_cannot_renew_stops_working_before_another_may_begin(
 ) -> None:
     async with FaultyProxy(server) as proxy:
         cut_off = Candidate(proxy.client, "cut-off", "cut-off")
-        await until(lambda: cut_off.works)
+        await eventually_async(lambda: cut_off.works)
         other = Candidate(client, "cut-off", "other")
         together = []
 
@@ -120,7 +121,7 @@ async def test_who_cannot_renew_stops_working_before_another_may_begin(
 
 async def test_a_lease_that_somebody_else_took_is_not_given_back(client: ApiClient) -> None:
     first = Candidate(client, "taken", "first")
-    await until(lambda: first.works)
+    await eventually_async(lambda: first.works)
     body = {"spec": {"holderIdentity": "thief"}}
     await request(client, "PATCH", f"{LEASES}/taken", body, content_type=MERGE_PATCH)
     first.enough.set()
@@ -138,7 +139,7 @@ async def test_an_error_in_the_work_is_raised_and_the_lease_given_back(client: A
 
 
 async def until_renewed(client: ApiClient, name: str, since: str) -> None:
-    deadline = asyncio.get_running_loop().time() + 30
-    while (await lease(client, name))["renewTime"] == since:
-        assert asyncio.get_running_loop().time() < deadline, "the lease was not renewed"
-        await asyncio.sleep(0.05)
+    async def look() -> bool:
+        return (await lease(client, name))["renewTime"] != since
+
+    await eventually_async(look)

@@ -8,7 +8,8 @@ from typing import Any
 from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
-from k8sext.kube.events import BURST, EventRecorder, reference_to, timestamp
+from k8sext.kube.events import BURST, EventRecorder
+from k8sext.kube.objects import reference_to
 from tests.kube.conftest import Script
 
 POD = {
@@ -88,7 +89,3 @@ async def test_a_server_that_refuses_events_disturbs_nobody(script: Script, clie
         recorder.event(reference_to(POD), "Normal", "One", "is lost")
         recorder.event(reference_to(POD), "Normal", "Two", "is kept")
     assert [body["reason"] for _, _, body in log] == ["Two"]
-
-
-def test_times_are_written_as_the_api_writes_them() -> None:
-    assert timestamp(0) == "1970-01-01T00:00:00Z"

@@ -15,8 +15,8 @@ from kubernetes.aio.client import ApiClient
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.informer import Informer, running, without_managed_fields
-from k8sext.kube.request import Json, request
-from k8sext.kube.store import key_of
+from k8sext.kube.objects import Json, key_of
+from k8sext.kube.request import request
 from tests.kube.proxy import (
     FaultyProxy,
     aborted,
@@ -29,7 +29,8 @@ from tests.kube.proxy import (
     stalled,
     swallowed,
 )
-from tests.kube.servers import compact, end_restarted, restart_api_server, until, until_well
+from tests.kube.servers import compact, end_restarted, restart_api_server, until_well
+from tests.support.eventually import eventually_async
 
 pytestmark = pytest.mark.cluster
 PATH = "/api/v1/namespaces/default/configmaps"
@@ -92,7 +93,7 @@ async def until_equal(client: ApiClient, informer: Informer, told: Told) -> None
     def same(items: list[Json]) -> bool:
         return {key_of(item): item["metadata"]["resourceVersion"] for item in items} == versions
 
-    await until(lambda: same(informer.store.list()) and same(list(told.items.values())))
+    await eventually_async(lambda: same(informer.store.list()) and same(list(told.items.values())))
 
 
 def informer_for(client: ApiClient) -> tuple[Informer, Told]:
@@ -114,7 +115,7 @@ async def test_after_any_fault_of_the_stream_the_store_equals_a_fresh_list(
         await change_things(direct, range(4, 8))
         watches = len(proxy.watches)
         if fault not in (slow, doubled):
-            await until(lambda: len(proxy.watches) > watches)
+            await eventually_async(lambda: len(proxy.watches) > watches)
         proxy.fault = passed
         await until_equal(direct, informer, told)
     assert all("managedFields" not in item["metadata"] for item in informer.store.list())
@@ -128,7 +129,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
     proxy.fault = ended if politely else aborted
     async with running(informer):
         await change_things(direct, range(3))
-        await until(lambda: len(proxy.watches) >= 4)
+        await eventually_async(lambda: len(proxy.watches) >= 4)
         assert len(proxy.watches) < 50
         proxy.fault = passed
         await until_equal(direct, informer, told)

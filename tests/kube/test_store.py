@@ -7,19 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8sext.kube.store import Store, controller_of, key_of, split_key
+from k8sext.kube.objects import key_of
+from k8sext.kube.store import Store
 
 
 def item(name: str, namespace: str = "", colours: tuple[str, ...] = ()) -> dict[str, Any]:
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"metadata": metadata, "colours": list(colours)}
-
-
-def test_a_key_is_namespace_and_name_or_name_alone() -> None:
-    assert key_of(item("web", "shop")) == "shop/web"
-    assert key_of(item("node-1")) == "node-1"
-    assert split_key("shop/web") == ("shop", "web")
-    assert split_key("node-1") == ("", "node-1")
 
 
 def test_a_listing_can_be_limited_to_a_namespace() -> None:
@@ -28,13 +22,6 @@ def test_a_listing_can_be_limited_to_a_namespace() -> None:
         store.put(item("web", namespace))
     assert [key_of(found) for found in store.list("b")] == ["b/web"]
     assert len(store.list()) == len(store) == 2
-
-
-def test_only_the_managing_owner_counts() -> None:
-    owners = [{"name": "friend"}, {"name": "boss", "controller": True}]
-    assert controller_of({"metadata": {"ownerReferences": owners}}) == owners[1]
-    assert controller_of({"metadata": {"ownerReferences": owners[:1]}}) is None
-    assert controller_of({"metadata": {}}) is None
 
 
 COLOURS = st.lists(st.sampled_from(["red", "green", "blue"]), unique=True).map(tuple)

@@ -9,6 +9,7 @@ from kubernetes.aio.client import ApiClient
 
 from k8sext.kube.watch import Changed, Listed, list_and_watch
 from tests.kube.conftest import Script, event, pods, status, stream
+from tests.support.eventually import eventually_async
 
 PODS = "/api/v1/pods"
 LONG_LINE = {"type": "ADDED", "object": {"metadata": {"name": "x" * 300_000, "resourceVersion": "2"}}}
@@ -145,6 +146,4 @@ async def test_leaving_the_loop_closes_the_connection(script: Script, client: Ap
     await take(events, 2)
     await events.aclose()  # type: ignore[attr-defined]
     transport = script.requests[1].transport
-    async with asyncio.timeout(5):
-        while transport is not None and not transport.is_closing():
-            await asyncio.sleep(0.01)
+    await eventually_async(lambda: transport is None or transport.is_closing(), within=5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from k8sext import course
+from k8sext import course, files
 from k8sext.cluster.errors import ClusterError
 
 
@@ -38,9 +40,65 @@ def test_what_was_changed_is_left_alone_and_the_rest_brought_up_to_date(workbook
     (workbook / "notebooks" / "02.ipynb").write_text("second")
     copied = course.copy_to(mine)
     assert copied == course.Copied(["notebooks/02.ipynb"], ["notebooks/01.ipynb"], ["notebooks/00.ipynb"])
-    assert str(copied) == "1 files new, 1 files brought up to date, 1 that you changed left alone"
+    assert str(copied) == (
+        "1 files new, 1 files brought up to date, 1 that you changed left alone though there is a newer one (00.ipynb)"
+    )
     assert (mine / "notebooks" / "00.ipynb").read_text() == "my answer"
     assert course.copy_to(mine).kept == ["notebooks/00.ipynb"]
+
+
+def notebook(*texts: str, outputs: str = "") -> str:
+    cells = [{"cell_type": "code", "source": [text], "outputs": [outputs]} for text in texts]
+    return json.dumps({"cells": cells, "metadata": {"run": outputs}})
+
+
+def test_a_notebook_that_was_only_run_is_not_changed_by_that(workbook: Path, tmp_path: Path) -> None:
+    mine, name = tmp_path / "mine", "notebooks/00.ipynb"
+    (workbook / name).write_text(notebook("a", "b"))
+    course.copy_to(mine)
+    (mine / name).write_text(notebook("a", "b", outputs="of this evening"))
+    assert str(course.copy_to(mine)) == "all files up to date"
+    assert "of this evening" in (mine / name).read_text()
+    (workbook / name).write_text(notebook("a", "b", "c"))
+    assert course.copy_to(mine).updated == [name]
+    assert (mine / name).read_text() == notebook("a", "b", "c")
+    (mine / name).write_text(notebook("a", "my answer", "c"))
+    assert str(course.copy_to(mine)) == "all files up to date"  # the workbook's has not changed
+    (workbook / name).write_text(notebook("a", "b", "c", "d"))
+    assert course.copy_to(mine).kept == [name]
+
+
+def test_a_notebook_is_put_back_and_what_stood_there_is_kept(workbook: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    course.copy_to(mine)
+    for name in ("00", "01"):
+        (mine / "notebooks" / f"{name}.ipynb").write_text("my answer")
+    assert course.reset(mine, ["00"]) == ["notebooks/00.ipynb"]
+    assert (mine / "notebooks" / "00.ipynb").read_text() == "first notebooks/00.ipynb"
+    (kept,) = (mine / "kept").glob("*/notebooks/00.ipynb")
+    assert kept.read_text() == "my answer"
+    assert course.reset(mine, ["00"]) == []
+    assert course.reset(mine, ()) == ["notebooks/01.ipynb"]
+    with pytest.raises(ClusterError, match="No notebook begins with '7'"):
+        course.reset(mine, ["7"])
+    with pytest.raises(ClusterError, match="is no copy of the notebooks"):
+        course.reset(tmp_path, ())
+
+
+def test_the_copy_is_found_from_within_it_and_else_stands_where_git_does_not_look(
+    workbook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    course.copy_to(mine)
+    for folder in (mine, mine / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert course.own_copy() == mine
+    monkeypatch.chdir(tmp_path)
+    assert course.own_copy() == Path.home() / "k8sext-workbook"
+    monkeypatch.setattr(course, "INSTALLED", tmp_path / "none")
+    assert course.own_copy() == course.CHECKOUT / "work"
+    ignored = subprocess.run(["git", "check-ignore", "-q", "work/notebooks/00.ipynb"], cwd=course.CHECKOUT)
+    assert ignored.returncode == 0
 
 
 def test_a_file_that_was_there_before_is_not_overwritten(workbook: Path, tmp_path: Path) -> None:
@@ -67,15 +125,15 @@ def test_killed_at_any_write_it_can_be_called_again(
         pass
 
     for count in range(4):
-        mine, writes, real = tmp_path / f"mine-{count}", iter(range(count)), course._write
+        mine, writes, real = tmp_path / f"mine-{count}", iter(range(count)), files.replace
 
-        def write(target: Path, content: bytes, writes=writes, real=real) -> None:
+        def write(target: Path, content: str | bytes, writes=writes, real=real) -> None:
             if next(writes, None) is None:
                 raise Killed
             real(target, content)
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(course, "_write", write)
+            patch.setattr(files, "replace", write)
             course.copy_to(mine)
         course.copy_to(mine)
         (workbook / "notebooks" / "00.ipynb").write_text(f"new {count}")

@@ -1,4 +1,5 @@
-"""JupyterLab as a learner first sees it: the first notebook, its table of contents beside it, and no question about news."""
+"""JupyterLab as a learner first sees it: the first notebook, its table of contents beside it, and no question about
+news."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+
+from k8sext.cluster.paths import cache_folder
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +79,18 @@ def test_the_package_alone_brings_the_notebooks_and_starts_a_cluster(environment
         run("k8sext", "down", *cluster)
 
 
-def test_outside_a_checkout_lab_says_how_to_get_the_notebooks(environment: Path, tmp_path: Path) -> None:
-    done = subprocess.run([environment / "bin" / "k8sext", "lab"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "`k8sext lab FOLDER` copies the workbook's" in done.stderr
+@pytest.mark.cluster
+@pytest.mark.usefixtures("programs")
+def test_outside_a_checkout_lab_copies_the_notebooks_to_the_home_directory(environment: Path, tmp_path: Path) -> None:
+    command = [environment / "bin" / "k8sext", "lab", "--no-browser", "--name", "wheel", "--data", tmp_path / "data"]
+    own = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+    surroundings = os.environ | own | {"HOME": str(tmp_path), "K8SEXT_CACHE": str(cache_folder())}
+    lab = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=surroundings)
+    assert lab.stdout is not None
+    try:
+        assert lab.stdout.readline().startswith(f"Your copy of the notebooks is in {tmp_path}/k8sext-workbook: ")
+        assert any("JupyterLab starts" in line for line in lab.stdout)
+    finally:
+        lab.send_signal(signal.SIGINT)
+        lab.communicate(timeout=60)
+    assert (tmp_path / "k8sext-workbook" / "notebooks" / "00-start-here.ipynb").is_file()

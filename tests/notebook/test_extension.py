@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -20,6 +22,15 @@ class RecordingIPython:
     def __init__(self):
         self.input_transformers_cleanup = []
         self.user_ns = {}
+        self.extension_manager = SimpleNamespace(loaded={"k8sext"})
+        self.events = self
+        self.callbacks = []
+
+    def register(self, event, callback):
+        self.callbacks.append(callback)
+
+    def unregister(self, event, callback):
+        self.callbacks.remove(callback)
 
     def register_magic_function(self, function, kind, name):
         self.magic = (kind, name)
@@ -51,3 +62,26 @@ def test_loading_says_one_line_and_points_commands_at_the_cluster(cluster: Clust
     assert ipython.getoutput
     assert ipython.magic == ("cell", "sh")
     assert set(ipython.user_ns) == {"check", "hint", "solution", "view"}
+
+
+@pytest.mark.cluster
+def test_loading_again_connects_again_and_installs_nothing_twice(cluster: Cluster, monkeypatch, capsys):
+    monkeypatch.setattr(extension, "connect", lambda: cluster)
+    ipython = RecordingIPython()
+    with mock.patch.dict(os.environ):
+        for _ in range(2):
+            ipython.extension_manager.loaded.add("k8sext")
+            extension.load(ipython)
+            for callback in list(ipython.callbacks):  # as IPython does when the cell is done
+                callback()
+            assert ipython.extension_manager.loaded == set()
+            assert ipython.callbacks == []
+    assert capsys.readouterr().out.count("Connected: kubectl") == 2
+    assert len(ipython.input_transformers_cleanup) == 1
+
+
+@pytest.mark.cluster
+def test_a_command_that_failed_because_the_cluster_is_gone_says_what_to_do(cluster: Cluster):
+    assert extension._advice(cluster, "kubectl get nodes") == ""
+    gone: Any = SimpleNamespace(server="https://127.0.0.1:1")
+    assert "first cell, %load_ext k8sext" in extension._advice(gone, "kubectl get nodes")

@@ -1,4 +1,5 @@
-"""Figures of what really happened: calls that were heard, a queue that a watch remembers, a decision that a scheduler explained."""
+"""Figures of what really happened: calls that were heard, a queue that a watch remembers, a decision that a scheduler
+explained."""
 
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.notebook import calls
 from k8sext.notebook.calls import Call
+from k8sext.notebook.display import Picture
 from k8sext.notebook.initializer_queue import draw as draw_queue
 from k8sext.notebook.initializer_queue import states
-from k8sext.notebook.picture import Picture
 from k8sext.notebook.scheduling_phases import decision
 from k8sext.notebook.scheduling_phases import draw as draw_phases
 from k8sext.notebook.sequence import sequence
@@ -121,26 +122,30 @@ def test_the_queue_shows_who_waited_who_acted_and_who_refused() -> None:
 
 def explained(scores: str) -> dict[str, Any]:
     prefix = "scheduling.k8sext.io"
-    notes = {f"{prefix}/filters": '{"one": "taints: it has one"}', f"{prefix}/scores": scores, f"{prefix}/node": "two"}
+    notes = {
+        f"{prefix}/filters": '{"one": "TaintToleration: it has one"}',
+        f"{prefix}/scores": scores,
+        f"{prefix}/node": "two",
+    }
     return {"metadata": {"name": "web", "annotations": notes}, "spec": {"nodeName": "two"}}
 
 
 @pytest.mark.parametrize(
     ("scores", "told"),
     [
-        ('{"three": {}, "two": {}}', "3. score: three no points, by lot, two no points, by lot"),
-        ('{"three": {"spread": 7, "size": 1}, "two": {"spread": 90.5}}', "3. score: three 8 points, two 90.5 points"),
+        ('{"three": {}, "two": {}}', "3. Score: three no points, by lot, two no points, by lot"),
+        ('{"three": {"spread": 7, "size": 1}, "two": {"spread": 90.5}}', "3. Score: three 8 points, two 90.5 points"),
     ],
 )
 def test_the_phases_say_which_nodes_were_left(scores: str, told: str) -> None:
     picture = draw_phases(decision(explained(scores)))
     assert is_whole(picture)
     assert picture.text.splitlines() == [
-        "1. wait: the pod web has no node, 3 nodes are there",
-        "2. filter: three, two fit; one is out (taints: it has one)",
+        "1. queue: the pod web has no node, 3 nodes are there",
+        "2. Filter: three, two fit; one is out (TaintToleration: it has one)",
         told,
-        "4. choose: two",
-        "5. bind: the pod web is on two",
+        "4. Reserve: two",
+        "5. Bind: the pod web is on two",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -32,9 +33,30 @@ def shell() -> Iterator[Shell]:
     shell.groups.stop_all()
 
 
+@pytest.mark.parametrize("end", ["316", "317 &"])
+def test_an_interrupt_while_a_command_is_being_started_stops_it(shell, end, monkeypatch):
+    command = f"exec sleep {PID}{end}"
+
+    def tell(change: str, group: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(shell.groups, "_tell", tell)
+    with pytest.raises(KeyboardInterrupt):
+        shell.system(command)
+    monkeypatch.undo()
+    assert not running(command.removeprefix("exec ").removesuffix(" &"))
+
+
 def test_output_and_errors_are_shown_in_their_order_with_plain_line_ends(shell, capsys):
     shell.system(r"echo one; echo two >&2; printf 'three\r\n'")
     assert capsys.readouterr() == ("one\ntwo\nthree\n", "")
+
+
+def test_progress_that_draws_over_its_line_does_so_here(shell, capsys):
+    shell.system(r"printf '10%%\r'; sleep 0.1; printf '100%%\r'; sleep 0.1; printf '\ndone\r\n'")
+    assert capsys.readouterr().out == "10%\r100%\ndone\n"
+    shell.system(r"printf 'ends here\r'")
+    assert capsys.readouterr().out == "ends here\r"
 
 
 def test_names_in_braces_are_filled_in(shell, capsys):

@@ -21,7 +21,8 @@ def test_the_view_reads_as_text():
         "  worker-1: bad (In trouble: CrashLoopBackOff: back-off 10s restarting failed container), web-1 (Running)",
         "zone lab-b",
         "  worker-2: web-2 (Running)",
-        "waiting: fast: 0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector",
+        "waiting: fast: 0/3 nodes are available: 1 node(s) had untolerated taint(s), "
+        "2 node(s) didn't match Pod's node affinity/selector",
         "weatherreports.k8s.packt.com: lima (Collecting), oslo (Ready)",
         "x.example.com: no such kind yet",
     ]

@@ -18,7 +18,8 @@ STARTED = "K8SEXT_TEST_LAB"
 
 @contextmanager
 def lab() -> Iterator[clusters.Cluster]:
-    """Start the cluster and point $K8SEXT_STATE at it, for this process and its children. Inside another lab(): use that.
+    """Start the cluster and point $K8SEXT_STATE at it, for this process and its children. Inside another lab(): use
+    that.
 
     For the provider existing, whoever set K8SEXT_CONTEXT agreed to what the notebooks make there.
     """

@@ -65,7 +65,8 @@ def keep_equal_outputs(notebook: Any, earlier: Any) -> None:
 
 
 def main(numbers: list[str]) -> int:
-    """Build the notebooks with these numbers, all of them if none is given; the glossary, which runs nothing, each time."""
+    """Build the notebooks with these numbers, all of them if none is given; the glossary, which runs nothing, each
+    time."""
     chosen = [source for source in sources() if not numbers or source.stem.split("-")[0] in numbers]
     if not chosen:
         print(f"No notebook has the number {' or '.join(numbers)}: give numbers such as 00 04.", file=sys.stderr)

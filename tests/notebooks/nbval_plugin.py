@@ -1,7 +1,8 @@
 """A pytest plugin for strict nbval runs: `pytest -p tests.notebooks.nbval_plugin --nbval ... notebooks/`.
 
-nbval's cells do not run fixtures, so the cluster is started in a hook, before the first kernel inherits the environment. At
-the end the plugin prints in how many cells outputs were compared; after a failure it shows what the cluster looked like.
+nbval's cells do not run fixtures, so the cluster is started in a hook, before the first kernel inherits the
+environment. At the end the plugin prints in how many cells outputs were compared; after a failure it shows what the
+cluster looked like.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ DIAGNOSTICS = (
 )
 LAST_LINES = 30
 CELL = "notebook cell"
-"""The property of a cell's report that says: provider, notebook, whether its output was compared, why it was skipped (or None)."""
+"""The property of a cell's report that says: provider, notebook, whether its output was compared, why it was skipped
+(or None)."""
 MAY_BE_MISSING = {
     "embedded": ("namespaces", "oci"),
     "kind": ("namespaces", "oci", "embedded-nodes"),
@@ -117,7 +119,8 @@ class NotebookReport:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Join in where notebooks are really run: under xdist, the cells run in the workers and the report is the controller's."""
+    """Join in where notebooks are really run: under xdist, the cells run in the workers and the report is the
+    controller's."""
     if (config.getoption("nbval") or config.getoption("nbval_lax")) and not config.option.collectonly:
         worker, controller = hasattr(config, "workerinput"), bool(config.getoption("numprocesses", None))
         if worker or not controller:

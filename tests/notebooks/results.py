@@ -1,4 +1,5 @@
-"""The README's table provider x notebook: runs write down their counts, `python -m tests.notebooks.results` writes the table from them."""
+"""The README's table provider x notebook: runs write down their counts, `python -m tests.notebooks.results` writes the
+table from them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ Counts = Mapping[str, int]
 
 
 def write(provider: str, outcomes: Mapping[str, Counts]) -> None:
-    """Keep how many cells of each notebook passed, failed and were skipped; of notebooks that were not run, the earlier counts stay."""
+    """Keep how many cells of each notebook passed, failed and were skipped; of notebooks that were not run, the earlier
+    counts stay."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     file = _file(provider)
     known = json.loads(file.read_text()) if file.exists() else {}

@@ -1,7 +1,8 @@
-"""Are the notebooks' outputs worth comparing? Each example is broken once, in a copy of its notebook, and nbval has to see it.
+"""Are the notebooks' outputs worth comparing? Each example is broken once, in a copy of its notebook, and nbval has to
+see it.
 
-The break is put in front of the copy's first cell, or in place of a command in it; the copy ends where the break must have shown.
-Minutes long, so only with --long.
+The break is put in front of the copy's first cell, or in place of a command in it; the copy ends where the break must
+have shown. Minutes long, so only with --long.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ BREAKS = (
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Where the copy stands: beside the manifests, as the notebooks do. The cluster is new, since a broken run cleans up nothing."""
+    """Where the copy stands: beside the manifests, as the notebooks do. The cluster is new, since a broken run cleans
+    up nothing."""
     if not request.config.getoption("--long"):
         pytest.skip("breaks every example only with --long")
     (tmp_path / "manifests").symlink_to(NOTEBOOKS.parent / "manifests")

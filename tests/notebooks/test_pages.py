@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -148,6 +150,23 @@ def test_a_notebook_reads_no_source_of_the_checkout(source):
 
 
 @each_notebook
+def test_what_a_notebook_imports_of_this_package_is_there(source):
+    lines = [line.strip() for cell in code_cells(read_source(source)) for line in cell.source.splitlines()]
+    for line in lines:
+        if not re.match(r"(from|import) k8sext", line):
+            continue
+        (statement,) = ast.parse(line).body
+        if isinstance(statement, ast.ImportFrom):
+            module = importlib.import_module(statement.module or "")
+            for name in (alias.name for alias in statement.names):
+                # a submodule is no attribute before it is imported
+                assert hasattr(module, name) or importlib.util.find_spec(f"{statement.module}.{name}"), line
+        elif isinstance(statement, ast.Import):
+            for alias in statement.names:
+                importlib.import_module(alias.name)
+
+
+@each_notebook
 def test_every_figure_has_alt_text_and_a_text_twin(source):
     for cell in code_cells(read_product(product(source))):
         for output in cell.outputs:
@@ -167,7 +186,8 @@ def test_a_widget_leaves_its_text_twin_and_no_state(source):
 
 @each_notebook
 def test_the_rhythm_is_short_cells_each_with_words_before(source):
-    """The exercises' cells are counted apart: they are the learner's own time, two for each exercise and no more than four exercises."""
+    """The exercises' cells are counted apart: they are the learner's own time, two for each exercise and no more than
+    four exercises."""
     cells = read_source(source).cells
     exercises = next(number for number, cell in enumerate(cells) if "## Exercises" in cell.source.splitlines())
     assert len(code_cells_of(cells[exercises:])) <= 8
@@ -193,7 +213,8 @@ def test_outputs_are_compared_in_four_of_five_cells(record_property):
 
 def test_what_kubectl_logs_of_a_watch_that_it_ends_is_no_output():
     noise = (
-        'I1123 09:21:04.140182 28095 reflector.go:664] "Warning: watch ended with error" type="*unstructured.Unstructured" '
+        'I1123 09:21:04.140182 28095 reflector.go:664] "Warning: watch ended with error" '
+        'type="*unstructured.Unstructured" '
         'err="an error on the server (\\"unable to decode an event from the watch stream: context canceled\\")"\n'
     )
     assert sanitise(f"{noise}pod/hello condition met\n") == "pod/hello condition met\n"

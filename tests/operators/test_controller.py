@@ -1,13 +1,13 @@
-"""The controller on the embedded cluster, with real pods: what the chapter promises, step by step; and the same by kopf."""
+"""The controller on the embedded cluster, with real pods: what the chapter promises, step by step; and the same by
+kopf.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,34 +15,11 @@ from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import Cluster
 from k8sext.kube.request import request
-from k8sext.operators.controller import Controller
-from k8sext.operators.reconcile import pods_path
-from tests.operators.conftest import MANIFESTS, Reports, documents, ready, reason
+from k8sext.kube.resource import LEASES, PODS
+from tests.operators.conftest import MANIFESTS, Reports, by_hand, by_kopf, documents, ready, reason
+from tests.support.eventually import eventually_async
 
 pytestmark = pytest.mark.cluster
-
-
-@asynccontextmanager
-async def by_hand(cluster: Cluster, client: ApiClient, namespace: str) -> AsyncIterator[None]:
-    controller = Controller(client, namespace)
-    running = asyncio.create_task(controller.run(workers=4))
-    yield
-    controller.stop()
-    await asyncio.wait_for(running, 30)
-
-
-@asynccontextmanager
-async def by_kopf(cluster: Cluster, client: ApiClient, namespace: str) -> AsyncIterator[None]:
-    command = [sys.executable, "-m", "kopf", "run", "-m", "k8sext.operators.framework", "--namespace", namespace]
-    environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig)}
-    silent = subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=silent, stderr=silent)
-    try:
-        yield
-        assert process.returncode is None, "kopf ended on its own"
-    finally:
-        process.kill()
-        await process.wait()
 
 
 @pytest.fixture(params=[by_hand, by_kopf], ids=["by hand", "kopf"])
@@ -71,11 +48,13 @@ async def test_a_deleted_pod_is_made_again(operator: None, reports: Reports) -> 
     await reports.create("oslo", "Oslo")
     await reports.until("oslo", ready)
     uid = (await reports.pods())[0]["metadata"]["uid"]
-    await request(reports.client, "DELETE", f"{pods_path(reports.namespace)}/oslo-1")
-    deadline = asyncio.get_running_loop().time() + 180
-    while uid in (uids := [pod["metadata"]["uid"] for pod in await reports.pods()]) or not uids:
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.05)
+    await request(reports.client, "DELETE", PODS.path("oslo-1", reports.namespace))
+
+    async def another() -> bool:
+        uids = [pod["metadata"]["uid"] for pod in await reports.pods()]
+        return bool(uids) and uid not in uids
+
+    await eventually_async(another)
     await reports.until("oslo", ready)
 
 
@@ -98,11 +77,13 @@ async def test_a_pod_that_fails_is_followed_by_another(operator: None, reports: 
     assert done["status"]["pod"] > "oslo-1-"
 
 
-async def until_pods(reports: Reports, names: list[str], within: float = 180) -> None:
-    deadline = asyncio.get_running_loop().time() + within
-    while (found := sorted(pod["metadata"]["name"] for pod in await reports.pods())) != names:
-        assert asyncio.get_running_loop().time() < deadline, found
-        await asyncio.sleep(0.05)
+async def until_pods(reports: Reports, names: list[str]) -> None:
+    async def look() -> bool:
+        found = sorted(pod["metadata"]["name"] for pod in await reports.pods())
+        assert found == names
+        return True
+
+    await eventually_async(look)
 
 
 async def test_the_deployed_operator_works_with_the_rights_it_has_and_two_copies_do_not_double_anything(
@@ -114,9 +95,9 @@ async def test_the_deployed_operator_works_with_the_rights_it_has_and_two_copies
     await reports.create("oslo", "Oslo")
     await reports.until("oslo", ready)
 
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/k8s-operator-example"
+    lease = LEASES.path("k8s-operator-example", namespace)
     leader = (await request(reports.client, "GET", lease))["spec"]["holderIdentity"].rpartition("_")[0]
-    await request(reports.client, "DELETE", f"{pods_path(namespace)}/{leader}", {"gracePeriodSeconds": 0})
+    await request(reports.client, "DELETE", PODS.path(leader, namespace), {"gracePeriodSeconds": 0})
     await reports.create("paris", "Paris")
     await reports.until("paris", ready)
     assert (await request(reports.client, "GET", lease))["spec"]["holderIdentity"].rpartition("_")[0] != leader

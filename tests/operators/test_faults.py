@@ -1,7 +1,7 @@
 """The controller as a process of its own that is killed, doubled and cut off while work is under way.
 
-In the end every report is Ready, for the spec it has now, with one pod, and no generation of any report was collected twice. CI does
-ten rounds, `--long` a hundred.
+In the end every report is Ready, for the spec it has now, with one pod, and no generation of any report was collected
+twice. CI does ten rounds, `--long` a hundred.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ import pytest
 
 from k8sext.cluster import PrivateApiServer
 from k8sext.kube.connect import from_kubeconfig
-from k8sext.kube.request import MERGE_PATCH, ApiError, Json, request
-from tests.kube.servers import restart_api_server, until, until_well
+from k8sext.kube.request import MERGE_PATCH, ApiError, request
+from k8sext.kube.resource import SERVICE_ACCOUNTS
+from k8sext.operators.reconcile import REPORTS
+from tests.kube.servers import restart_api_server, until_well
 from tests.operators.conftest import PretendedNode, Reports, ready
+from tests.support.eventually import eventually_async
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 NAMESPACE = "default"
+WRITES = 100
+"""To each of five objects, beside the controller's own: a few seconds of conflicts."""
 
 
 class Operator:
@@ -61,7 +66,7 @@ async def world(server: PrivateApiServer) -> AsyncIterator[tuple[Reports, Preten
     client = await from_kubeconfig(server.kubeconfig)
     for name in ("default", "weather-collector"):
         try:
-            path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+            path = SERVICE_ACCOUNTS.collection(NAMESPACE)
             await request(client, "POST", path, {"metadata": {"name": name}})
         except ApiError as error:
             assert error.code == 409
@@ -74,30 +79,29 @@ async def world(server: PrivateApiServer) -> AsyncIterator[tuple[Reports, Preten
         await client.close()
 
 
-async def all_ready(reports: Reports, names: list[str], within: float = 180) -> None:
+async def all_ready(reports: Reports, names: list[str]) -> None:
     """Wait until every report of this test is Ready."""
-    wanted = set(names)
-    found: list[Json] = []
-    deadline = asyncio.get_running_loop().time() + within
-    while {report["metadata"]["name"] for report in found if ready(report)} != wanted:
-        assert asyncio.get_running_loop().time() < deadline, [
-            report.get("status") for report in found if not ready(report)
-        ]
-        await asyncio.sleep(0.1)
-        found = [report for report in await reports.all() if report["metadata"]["name"] in wanted]
+
+    async def look() -> bool:
+        found = {report["metadata"]["name"]: report for report in await reports.all()}
+        late = {name: found[name].get("status") for name in names if name not in found or not ready(found[name])}
+        assert not late
+        return True
+
+    await eventually_async(look, every=0.1, not_yet=KeyError)
 
 
 async def one_pod_each(reports: Reports, names: list[str]) -> None:
-    """Each report has the one pod that its status names; what came before it goes, a moment after the report is Ready."""
+    """Each report has the one pod that its status names; what came before it goes a moment after the report is
+    Ready."""
     expected = {report["status"]["pod"] for report in await reports.all() if report["metadata"]["name"] in names}
-    deadline = asyncio.get_running_loop().time() + 90
-    while True:
+
+    async def look() -> bool:
         pods = [pod["metadata"] for pod in await reports.pods()]
-        there = [pod["name"] for pod in pods if pod["ownerReferences"][0]["name"] in names]
-        if sorted(there) == sorted(expected):
-            return
-        assert asyncio.get_running_loop().time() < deadline, (sorted(there), sorted(expected))
-        await asyncio.sleep(0.1)
+        assert sorted(pod["name"] for pod in pods if pod["ownerReferences"][0]["name"] in names) == sorted(expected)
+        return True
+
+    await eventually_async(look, every=0.1)
 
 
 def rounds(config: pytest.Config) -> int:
@@ -145,21 +149,14 @@ async def test_a_storm_of_conflicting_writes_is_lived_through(server: PrivateApi
         await operator.start()
         names = [f"storm-{index}" for index in range(5)]
         await asyncio.gather(*(reports.create(name, "Oslo") for name in names))
-        over = asyncio.Event()
 
         async def meddle(name: str) -> None:
             """Change the object, though not its spec, as fast as it goes: every resource version is old at once."""
-            count = 0
-            while not over.is_set():
-                count += 1
+            for count in range(WRITES):
                 body = {"metadata": {"annotations": {"count": str(count)}}}
-                await request(reports.client, "PATCH", f"{reports.path}/{name}", body, content_type=MERGE_PATCH)
+                await request(reports.client, "PATCH", REPORTS.path(name, NAMESPACE), body, content_type=MERGE_PATCH)
 
-        async with asyncio.TaskGroup() as group:
-            for name in names:
-                group.create_task(meddle(name))
-            await asyncio.sleep(2)
-            over.set()
+        await asyncio.gather(*(meddle(name) for name in names))
         await all_ready(reports, names)
         await one_pod_each(reports, names)
         assert {count for key, count in node.started.items() if key[0] in names} == {1}
@@ -174,7 +171,7 @@ async def test_a_restart_of_the_api_server_is_lived_through(server: PrivateApiSe
         await until_well(server, reports.client, reports.path)
         await asyncio.gather(*(reports.create(name, "Oslo") for name in names[5:]))
         await all_ready(reports, names)
-        await until(lambda: operator.running[0].returncode is None)
+        await eventually_async(lambda: operator.running[0].returncode is None)
         await one_pod_each(reports, names)
         assert {count for key, count in node.started.items() if key[0] in names} == {1}
 

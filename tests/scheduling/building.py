@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from k8sext.kube.objects import Json
 from k8sext.scheduling.cache import Cache
-from k8sext.scheduling.finder import Decision, Finder
+from k8sext.scheduling.decision import Decision
+from k8sext.scheduling.framework import Framework
 from k8sext.scheduling.profiles import KUBE, Profile
 
-Json = dict[str, Any]
 ZONE, HOSTNAME = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "110"}
 
@@ -64,7 +65,7 @@ def far(*terms: Json) -> Json:
     return {"podAntiAffinity": {REQUIRED: list(terms)}}
 
 
-def world(nodes: list[Json], pods: list[Json] | None = None, namespaces: dict[str, Json] | None = None) -> Cache:
+def snapshot(nodes: list[Json], pods: list[Json] | None = None, namespaces: dict[str, Json] | None = None) -> Cache:
     """A cache that knows these nodes and pods."""
     cache = Cache()
     for name, labels in (namespaces or {}).items():
@@ -78,10 +79,10 @@ def world(nodes: list[Json], pods: list[Json] | None = None, namespaces: dict[st
 
 def find(item: Json, nodes: list[Json], pods: list[Json] | None = None, profile: Profile = KUBE) -> Decision:
     """Where would this pod go?"""
-    cache = world(nodes, pods)
-    return Finder(cache, profile, seed=0).find(cache.read(item))
+    cache = snapshot(nodes, pods)
+    return Framework(cache, profile, seed=0).schedule(cache.read(item))
 
 
 def feasible(cache: Cache, item: Json, profile: Profile = KUBE) -> set[str]:
     """The nodes that pass all filters."""
-    return set(Finder(cache, profile, seed=0).explain(cache.read(item))[1])
+    return set(Framework(cache, profile, seed=0).explain(cache.read(item))[1])

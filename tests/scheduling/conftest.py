@@ -10,8 +10,9 @@ from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
+from k8sext.kube.objects import Json
 from k8sext.kube.request import request
-from tests.scheduling.building import Json
+from tests.support.eventually import eventually_async
 
 # nothing marks nodes as not ready, and pods need no service account
 FLAGS = ("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",)
@@ -66,21 +67,24 @@ class Api:
 
     async def bound(self, *names: str) -> dict[str, str]:
         """Wait until these pods are bound; return the nodes by pod."""
-        async with asyncio.timeout(30):
-            while True:
-                places = {item["metadata"]["name"]: item["spec"].get("nodeName", "") for item in await self.pods()}
-                if all(places.get(name) for name in names):
-                    return {name: places[name] for name in names}
-                await asyncio.sleep(0.05)
+
+        async def look() -> dict[str, str]:
+            places = {item["metadata"]["name"]: item["spec"].get("nodeName", "") for item in await self.pods()}
+            assert all(places.get(name) for name in names), places
+            return {name: places[name] for name in names}
+
+        return await eventually_async(look)
 
     async def pending(self, name: str) -> str:
         """Wait until a pod is said to be unschedulable; return the message."""
-        async with asyncio.timeout(30):
-            while True:
-                for condition in (await self.pod(name))["status"].get("conditions") or ():
-                    if condition.get("reason") == "Unschedulable":
-                        return condition["message"]
-                await asyncio.sleep(0.05)
+
+        async def look() -> str:
+            conditions = (await self.pod(name))["status"].get("conditions") or ()
+            return next(
+                (condition["message"] for condition in conditions if condition.get("reason") == "Unschedulable"), ""
+            )
+
+        return await eventually_async(look)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8sext.scheduling.cache import Cache
-from k8sext.scheduling.finder import Finder
+from k8sext.scheduling.framework import Framework
 from k8sext.scheduling.profiles import KUBE
-from tests.scheduling.building import far, near, node, pod, term, world
+from tests.scheduling.building import far, near, node, pod, snapshot, term
 
 STEPS = st.lists(
     st.tuples(
@@ -21,7 +21,7 @@ STEPS = st.lists(
 
 
 def test_an_assumed_pod_takes_room_until_it_is_forgotten() -> None:
-    cache = world([node("n")])
+    cache = snapshot([node("n")])
     cache.assume(cache.read(pod("p", requests={"cpu": "3"})), "n")
     assert cache.nodes["n"].requested == {"cpu": 3000}
     cache.forget("default/p")
@@ -29,7 +29,7 @@ def test_an_assumed_pod_takes_room_until_it_is_forgotten() -> None:
 
 
 def test_what_the_api_server_has_told_is_not_forgotten() -> None:
-    cache = world([node("n")])
+    cache = snapshot([node("n")])
     cache.assume(cache.read(pod("p", requests={"cpu": "3"})), "n")
     cache.set_pod(cache.read(pod("p", "n", requests={"cpu": "3"})))
     cache.forget("default/p")
@@ -37,14 +37,14 @@ def test_what_the_api_server_has_told_is_not_forgotten() -> None:
 
 
 def test_a_pod_that_was_bound_elsewhere_than_assumed_moves() -> None:
-    cache = world([node("n"), node("m")])
+    cache = snapshot([node("n"), node("m")])
     cache.assume(cache.read(pod("p", requests={"cpu": "3"})), "n")
     cache.set_pod(cache.read(pod("p", "m", requests={"cpu": "3"})))
     assert (cache.nodes["n"].requested, cache.nodes["m"].requested) == ({"cpu": 0}, {"cpu": 3000})
 
 
 def test_pods_may_be_heard_of_before_their_node_and_outlive_it() -> None:
-    cache = world([], [pod("p", "n", requests={"cpu": "3"})])
+    cache = snapshot([], [pod("p", "n", requests={"cpu": "3"})])
     cache.set_node(node("n"))
     assert cache.nodes["n"].requested == {"cpu": 3000}
     cache.remove_node("n")
@@ -58,7 +58,7 @@ def test_what_is_remembered_of_a_sort_of_pod_is_what_a_fresh_look_finds(steps: l
         Cache(),
         [pod("x", requests={"cpu": "2"}), pod("y", labels={"app": "web"}, affinity=near(term("web")))],
     )
-    finder = Finder(cache, KUBE, seed=0)
+    framework = Framework(cache, KUBE, seed=0)
     for step, number, place in steps:
         name, on = f"p{number}", f"n{place}"
         item = pod(
@@ -78,4 +78,4 @@ def test_what_is_remembered_of_a_sort_of_pod_is_what_a_fresh_look_finds(steps: l
             case "forget":
                 cache.forget(f"default/{name}")
         for probe in map(cache.read, probes):
-            assert finder.explain(probe) == Finder(cache, KUBE, seed=0).explain(probe)
+            assert framework.explain(probe) == Framework(cache, KUBE, seed=0).explain(probe)

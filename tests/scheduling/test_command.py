@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from aiohttp import ClientSession
 
 from k8sext.scheduling.__main__ import arguments, main
-from k8sext.scheduling.extender import extender
+from k8sext.scheduling.extender import extender, in_background
 from k8sext.scheduling.profiles import FILTER_NAMES, KUBE
 
 
 def test_the_default_is_all_filters_and_a_random_choice() -> None:
     profile = arguments([]).profile
-    assert tuple(f.name for f in (*profile.filters, *profile.topology_filters)) == FILTER_NAMES
+    assert tuple(f.name for f in (*profile.filters, *profile.pre_filters)) == FILTER_NAMES
     assert not profile.scores
-    assert not profile.topology_scores
+    assert not profile.pre_scores
 
 
 def test_all_scores_are_those_of_kube_scheduler() -> None:
     profile = arguments(["--scores", "all"]).profile
-    weights = {score.name: score.weight for score in (*KUBE.scores, *KUBE.topology_scores)}
-    assert {score.name: score.weight for score in (*profile.scores, *profile.topology_scores)} == weights
+    weights = {score.name: score.weight for score in (*KUBE.scores, *KUBE.pre_scores)}
+    assert {score.name: score.weight for score in (*profile.scores, *profile.pre_scores)} == weights
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--filters", "magic"], "there is no filter 'magic'"),
-        (["--scores", "least-allocated=much"], "is no score: write NAME=WEIGHT"),
+        (["--scores", "NodeResourcesFit=much"], "is no score: write NAME=WEIGHT"),
+        (
+            ["--scoring-strategy", "Guess"],
+            "there is no scoring strategy 'Guess': choose of LeastAllocated, MostAllocated",
+        ),
         (["--bindings", "0"], "--bindings must be at least 1"),
     ],
 )
@@ -59,6 +65,30 @@ async def test_an_extender_strikes_out_nodes_and_gives_points() -> None:
                 {"host": "b", "score": 0},
                 {"host": "c", "score": 3},
             ]
+
+
+async def test_who_asks_an_extender_with_whole_nodes_gets_whole_nodes() -> None:
+    """As kube-scheduler does with nodeCacheCapable: false; it reads `nodes` then, and finds none in a list of names
+    (pkg/scheduler/extender.go, Filter)."""
+    nodes = [{"metadata": {"name": name, "labels": {"zone": name}}} for name in "abc"]
+    async with (
+        extender(filter=lambda pod, names: dict.fromkeys(set(names) - {"b"}, "only b")) as url,
+        ClientSession() as session,
+    ):
+        for given in (nodes, []):
+            question = {"pod": {"metadata": {"name": "p"}}, "nodes": {"items": given}}
+            async with session.post(f"{url}/filter", json=question) as answer:
+                found = await answer.json()
+            assert found["nodes"]["items"] == [node for node in given if node["metadata"]["name"] == "b"]
+            assert "nodenames" not in found
+
+
+async def test_an_extender_in_the_background_answers_when_nobody_holds_it_any_more() -> None:
+    url = in_background(filter=lambda pod, names: {"b": "not b"})
+    gc.collect()  # once threw its task away
+    question = {"Pod": {"metadata": {"name": "p"}}, "NodeNames": ["a", "b"]}
+    async with ClientSession() as session, session.post(f"{url}/filter", json=question) as answer:
+        assert (await answer.json())["nodenames"] == ["a"]
 
 
 async def test_an_extender_binds_and_tells_what_went_wrong() -> None:

@@ -1,7 +1,7 @@
 """The judge: on random clusters, our filters leave the same nodes as those of the real kube-scheduler.
 
-kube-scheduler asks an extender about the nodes that passed its own filters, and does not ask when none did. Ours strikes out all of
-them, so that no pod is ever placed and one world can be asked about many pods.
+kube-scheduler asks an extender about the nodes that passed its own filters, and does not ask when none did. Ours
+strikes out all of them, so that no pod is ever placed and one snapshot can be asked about many pods.
 """
 
 from __future__ import annotations
@@ -11,213 +11,28 @@ import itertools
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from kubernetes.aio.client import ApiClient
 
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.kube.connect import from_kubeconfig
+from k8sext.kube.objects import Json
 from k8sext.kube.request import ApiError, request
 from k8sext.scheduling.cache import Cache
 from k8sext.scheduling.extender import configuration, extender
-from k8sext.scheduling.finder import Finder
+from k8sext.scheduling.framework import Framework
 from k8sext.scheduling.profiles import KUBE
-from tests.scheduling.building import HOSTNAME, REQUIRED, ZONE, Json, node, pod, taint
 from tests.scheduling.conftest import FLAGS
+from tests.scheduling.strategies import NAMESPACES, Snapshot, snapshots
 
 pytestmark = pytest.mark.cluster
 
-NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
-PROBES, WITHIN = 120, 60.0
-
-apps = st.sampled_from(["web", "db", "cache"])
-keys = st.sampled_from([ZONE, HOSTNAME, "rack"])
-values = st.sampled_from(["1", "2", "30"])
-effects = st.sampled_from(["NoSchedule", "PreferNoSchedule", "NoExecute"])
-some = st.lists
-
-
-def either(*strategies: Any) -> st.SearchStrategy[Any]:
-    return st.one_of(st.none(), *strategies)
-
-
-@st.composite
-def nodes(draw: st.DrawFn, number: int) -> Json:
-    labels = {"disk": draw(st.sampled_from(["ssd", "hdd"]))}
-    if rack := draw(either(values)):
-        labels["rack"] = rack
-    taints = {
-        t["key"]: t for t in draw(some(st.builds(taint, st.sampled_from(["gpu", "team"]), effects, values), max_size=2))
-    }
-    capacity = {
-        "cpu": draw(st.sampled_from(["1", "2500m", "4"])),
-        "memory": draw(st.sampled_from(["512Mi", "2Gi"])),
-        "pods": draw(st.sampled_from(["3", "5", "110"])),
-    }
-    if draw(st.booleans()):
-        capacity["example.com/gpu"] = "2"
-    zone = draw(st.sampled_from(["", "a", "b", "c"]))
-    cordoned = draw(st.integers(0, 9)) == 0
-    return node(
-        f"node-{number}", zone, labels=labels, taints=list(taints.values()), capacity=capacity, unschedulable=cordoned
-    )
-
-
-@st.composite
-def expressions(draw: st.DrawFn) -> Json:
-    operator = draw(st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]))
-    expression: Json = {"key": draw(st.sampled_from(["disk", "rack", ZONE])), "operator": operator}
-    if operator in ("In", "NotIn"):
-        expression["values"] = draw(some(st.sampled_from(["ssd", "1", "2", "a", "b"]), min_size=1, max_size=2))
-    if operator in ("Gt", "Lt"):
-        expression["values"] = ["2"]
-    return expression
-
-
-@st.composite
-def node_terms(draw: st.DrawFn) -> Json:
-    found: Json = {"matchExpressions": draw(some(expressions(), max_size=2))}
-    if draw(st.integers(0, 9)) == 0:
-        operator = draw(st.sampled_from(["In", "NotIn"]))
-        found["matchFields"] = [{"key": "metadata.name", "operator": operator, "values": ["node-1"]}]
-    return found
-
-
-@st.composite
-def selectors(draw: st.DrawFn) -> Json:
-    if draw(st.integers(0, 9)) == 0:
-        return {}
-    if draw(st.integers(0, 3)) == 0:
-        operator = draw(st.sampled_from(["In", "NotIn"]))
-        return {
-            "matchExpressions": [
-                {"key": "app", "operator": operator, "values": draw(some(apps, min_size=1, max_size=2))}
-            ]
-        }
-    return {"matchLabels": {"app": draw(apps)}}
-
-
-@st.composite
-def pod_terms(draw: st.DrawFn) -> Json:
-    found: Json = {"labelSelector": draw(selectors()), "topologyKey": draw(keys)}
-    where = draw(st.integers(0, 5))
-    if where == 0:
-        found["namespaces"] = ["other"]
-    if where == 1:
-        found["namespaceSelector"] = draw(st.sampled_from([{}, {"matchLabels": {"team": "b"}}]))
-    return found
-
-
-@st.composite
-def constraints(draw: st.DrawFn) -> Json:
-    found: Json = {
-        "maxSkew": draw(st.integers(1, 2)),
-        "topologyKey": draw(keys),
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": draw(selectors()),
-        "nodeAffinityPolicy": draw(st.sampled_from(["Honor", "Ignore"])),
-        "nodeTaintsPolicy": draw(st.sampled_from(["Honor", "Ignore"])),
-    }
-    if draw(st.booleans()):
-        found["minDomains"] = draw(st.integers(1, 4))
-    return found
-
-
-tolerations = st.one_of(
-    st.builds(
-        lambda key, effect: {"key": key, "operator": "Exists", "effect": effect},
-        st.sampled_from(["gpu", "team"]),
-        effects,
-    ),
-    st.builds(
-        lambda key, value: {"key": key, "operator": "Equal", "value": value}, st.sampled_from(["gpu", "team"]), values
-    ),
-    st.just({"operator": "Exists"}),
-)
-requests = st.fixed_dictionaries(
-    {},
-    optional={
-        "cpu": st.sampled_from(["0", "100m", "0.75", "2"]),
-        "memory": st.sampled_from(["64Mi", "500M", "1Gi"]),
-        "example.com/gpu": st.just("1"),
-    },
-)
-
-
-@st.composite
-def containers(draw: st.DrawFn, name: str) -> Json:
-    wanted = draw(requests)
-    limits = {key: value for key, value in wanted.items() if "/" in key}
-    found: Json = {"name": name, "image": "none", "resources": {"requests": wanted, "limits": limits}}
-    if name == "c0" and draw(st.integers(0, 3)) == 0:
-        found["ports"] = [
-            {
-                "containerPort": 80,
-                "hostPort": draw(st.sampled_from([80, 81])),
-                "hostIP": draw(st.sampled_from(["", "10.0.0.1"])),
-            }
-        ]
-    return found
-
-
-@st.composite
-def pods(draw: st.DrawFn, name: str, on: str = "") -> Json:
-    item = pod(name, on, labels={"app": draw(apps)}, namespace=draw(st.sampled_from(list(NAMESPACES))))
-    spec = item["spec"]
-    spec["containers"] = [draw(containers(f"c{number}")) for number in range(draw(st.integers(1, 2)))]
-    spec["initContainers"] = [
-        draw(containers(f"i{number}")) | draw(st.sampled_from([{}, {"restartPolicy": "Always"}]))
-        for number in range(draw(st.sampled_from([0, 0, 0, 1, 2])))
-    ]
-    affinity: Json = {}
-    kind = draw(st.integers(0, 9))
-    if kind < 2:
-        affinity["podAffinity"] = {REQUIRED: draw(some(pod_terms(), min_size=1, max_size=2))}
-    if kind in (1, 2, 3):
-        affinity["podAntiAffinity"] = {REQUIRED: draw(some(pod_terms(), min_size=1, max_size=2))}
-    if not on:
-        spec["schedulerName"] = "judge"
-        spec["tolerations"] = draw(some(tolerations, max_size=2))
-        if kind in (3, 4):
-            spec["nodeSelector"] = {"disk": "ssd"}
-        if kind in (5, 6):
-            affinity["nodeAffinity"] = {
-                REQUIRED: {"nodeSelectorTerms": draw(some(node_terms(), min_size=1, max_size=2))}
-            }
-        if kind in (6, 7, 8):
-            found = draw(some(constraints(), min_size=1, max_size=2, unique_by=lambda c: c["topologyKey"]))
-            spec["topologySpreadConstraints"] = found
-        if draw(st.integers(0, 9)) == 0:
-            spec["runtimeClassName"] = "heavy"  # has an overhead
-    spec["affinity"] = affinity
-    return item
-
-
-@dataclass(frozen=True)
-class World:
-    """Nodes, pods that run on them, and pods to ask about."""
-
-    nodes: list[Json]
-    running: list[Json]
-    probes: list[Json]
-
-    def __repr__(self) -> str:
-        return f"a world of {len(self.nodes)} nodes and {len(self.running)} running pods"
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    size = draw(st.integers(3, 8))
-    running = [
-        draw(pods(f"running-{n}", on=f"node-{draw(st.integers(0, size - 1))}")) for n in range(draw(st.integers(0, 14)))
-    ]
-    return World([draw(nodes(n)) for n in range(size)], running, [draw(pods(f"probe-{n}")) for n in range(PROBES)])
+WITHIN = 60.0
 
 
 class Judge:
@@ -271,9 +86,9 @@ class Judge:
                 request(self.client, "PATCH", f"/api/v1/{path}/{item['metadata']['name']}", labels, content_type=kind)
             )
 
-    async def build(self, world: World) -> None:
+    async def build(self, snapshot: Snapshot) -> None:
         await self.clear()
-        for items, path in ((world.nodes, "nodes"), (world.running, "pods"), (world.probes, "pods")):
+        for items, path in ((snapshot.nodes, "nodes"), (snapshot.running, "pods"), (snapshot.probes, "pods")):
             await asyncio.gather(*(self._post(path, item) for item in items))
 
     async def _post(self, path: str, item: Json) -> None:
@@ -318,10 +133,10 @@ def ours(nodes: list[Json], pods: list[Json]) -> dict[str, tuple[set[str], str]]
         if item["spec"].get("nodeName"):
             cache.set_pod(cache.read(item))
     verdicts = {}
-    finder = Finder(cache, KUBE)
+    framework = Framework(cache, KUBE)
     for item in pods:
         if not item["spec"].get("nodeName"):
-            decision, points = finder.explain(cache.read(item))
+            decision, points = framework.explain(cache.read(item))
             verdicts[item["metadata"]["uid"]] = set(points), "" if points else decision.message
     return verdicts
 
@@ -354,8 +169,8 @@ async def disagreements(judge: Judge) -> dict[str, Any]:
     return found
 
 
-async def agree(judge: Judge, world: World) -> None:
-    await judge.build(world)
+async def agree(judge: Judge, snapshot: Snapshot) -> None:
+    await judge.build(snapshot)
     loop = asyncio.get_running_loop()
     deadline, numbers = loop.time() + WITHIN, itertools.count()
     while found := await disagreements(judge):
@@ -381,4 +196,4 @@ def test_our_filters_leave_the_nodes_that_those_of_kube_scheduler_leave(
         phases=[Phase.generate],
         derandomize=not request.config.getoption("--long"),
     )
-    checked(given(worlds())(lambda world: judge.run(agree(judge, world))))()
+    checked(given(snapshots())(lambda snapshot: judge.run(agree(judge, snapshot))))()

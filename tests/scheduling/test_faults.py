@@ -1,4 +1,5 @@
-"""Faults: the scheduler is killed and the API server restarted while work is under way, and every pod ends bound once."""
+"""Faults: the scheduler is killed and the API server restarted while work is under way, and every pod ends bound
+once."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from k8sext import cluster as clusters
-from k8sext.infra.kubelet.light import LIGHT
+from k8sext.infra.kubelet.node.fake_nodes import FAKE
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.request import Unreachable
 from tests.scheduling.building import node, pod
 from tests.scheduling.conftest import Api
+from tests.support.eventually import eventually_async
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -73,8 +75,9 @@ async def test_killed_at_random_points_it_binds_every_pod_once(
 
 @pytest.fixture(scope="module")
 def own_cluster(programs: object) -> Iterator[clusters.Cluster]:
-    """A cluster whose API server may be killed: its supervisor starts it again. It has a hundred nodes more that only register."""
-    with clusters.up("scheduling-faults", light_nodes=100) as found:
+    """A cluster whose API server may be killed: its supervisor starts it again. It has a hundred nodes more that only
+    register."""
+    with clusters.up("scheduling-faults", fake_nodes=100) as found:
         yield found
 
 
@@ -84,30 +87,21 @@ async def test_the_api_server_is_killed_meanwhile_and_every_pod_is_bound(own_clu
     process = await start(own_cluster.kubeconfig, "--bindings", "2")
     names = [f"p{number}" for number in range(PODS)]
     try:
-        only_light = {"nodeSelector": {LIGHT: ""}, "tolerations": [{"key": LIGHT, "operator": "Exists"}]}
-        await api.create(*(pod(name, schedulerName=NAME, **only_light) for name in names))
+        only_fake = {"nodeSelector": {FAKE: ""}, "tolerations": [{"key": FAKE, "operator": "Exists"}]}
+        await api.create(*(pod(name, schedulerName=NAME, **only_fake) for name in names))
         assert process.stdout
         for _ in range(10):
             await asyncio.wait_for(process.stdout.readline(), 90)
         status = await asyncio.to_thread(own_cluster.status)
         components = {component["name"]: component["pid"] for component in status["components"]}
         os.kill(components["kube-apiserver"], signal.SIGKILL)
-        places = await bound_at_last(api, names)
-        assert all(place.startswith("light-") for place in places.values())
+        places = await eventually_async(lambda: api.bound(*names), not_yet=Unreachable)
+        assert all(place.startswith("fake-") for place in places.values())
         assert process.returncode is None
     finally:
         process.terminate()
         await process.wait()
         await client.close()
-
-
-async def bound_at_last(api: Api, names: list[str]) -> dict[str, str]:
-    async with asyncio.timeout(90):
-        while True:
-            try:
-                return await api.bound(*names)
-            except Unreachable:
-                await asyncio.sleep(0.2)
 
 
 async def test_two_copies_with_an_election_share_the_work_one_after_the_other(own_cluster: clusters.Cluster) -> None:

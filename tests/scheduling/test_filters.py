@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from k8sext.kube.objects import Json
 from k8sext.scheduling.profiles import KUBE, choose
 from tests.scheduling.building import (
     HOSTNAME,
     REQUIRED,
     ZONE,
-    Json,
     far,
     feasible,
     find,
     near,
     node,
     pod,
+    snapshot,
     taint,
     term,
-    world,
 )
 
 THREE = [node("a1", "a"), node("a2", "a"), node("b1", "b")]
@@ -60,28 +60,6 @@ def test_a_resource_that_a_node_does_not_know_is_insufficient() -> None:
     assert reason(pod("p", requests=gpu), nodes[0]) == "0/1 nodes are available: 1 Insufficient example.com/gpu."
 
 
-@pytest.mark.parametrize(
-    ("spec", "cpu"),
-    [
-        ({"containers": [{"cpu": "1"}, {"cpu": "500m"}]}, 1500),
-        ({"containers": [{"cpu": "1"}], "initContainers": [{"cpu": "3"}, {"cpu": "2"}]}, 3000),
-        ({"containers": [{"cpu": "1"}], "initContainers": [{"cpu": "1", "sidecar": True}]}, 2000),
-        ({"containers": [{"cpu": "1"}], "initContainers": [{"cpu": "1", "sidecar": True}, {"cpu": "3"}]}, 4000),
-        ({"containers": [{"cpu": "1"}], "overhead": {"cpu": "250m"}}, 1250),
-        ({"containers": [{"cpu": "1"}], "resources": {"requests": {"cpu": "5"}}}, 5000),
-    ],
-)
-def test_a_pod_requests_what_runs_at_the_same_time(spec: Json, cpu: int) -> None:
-    from k8sext.scheduling.demands import pod_requests
-
-    def container(short: Json) -> Json:
-        always = {"restartPolicy": "Always"} if short.get("sidecar") else {}
-        return {"resources": {"requests": {"cpu": short["cpu"]}}} | always
-
-    full = spec | {kind: [container(c) for c in spec.get(kind, [])] for kind in ("containers", "initContainers")}
-    assert pod_requests(full) == {"cpu": cpu}
-
-
 def test_a_node_selector_wants_all_its_labels() -> None:
     nodes = [node("ssd", labels={"disk": "ssd"}), node("hdd", labels={"disk": "hdd"})]
     assert find(pod("p", nodeSelector={"disk": "ssd"}), nodes).node == "ssd"
@@ -102,7 +80,7 @@ def test_a_node_selector_wants_all_its_labels() -> None:
 )
 def test_node_affinity_knows_six_operators(expression: Json, names: set[str]) -> None:
     numbers = {"one": {"n": "1"}, "five": {"n": "5"}, "none": {}, "word": {"n": "many"}}
-    cache = world([node(name, labels=labels) for name, labels in numbers.items()])
+    cache = snapshot([node(name, labels=labels) for name, labels in numbers.items()])
     affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}
     assert feasible(cache, pod("p", affinity=affinity)) == names
 
@@ -110,7 +88,7 @@ def test_node_affinity_knows_six_operators(expression: Json, names: set[str]) ->
 def test_terms_of_node_affinity_are_alternatives_and_an_empty_one_selects_nothing() -> None:
     def wants(*terms: Json) -> set[str]:
         return feasible(
-            world(THREE), pod("p", affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": list(terms)}}})
+            snapshot(THREE), pod("p", affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": list(terms)}}})
         )
 
     zone_b = {"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["b"]}]}
@@ -170,32 +148,32 @@ def test_two_pods_do_not_share_a_port_of_the_host() -> None:
 
 def test_affinity_draws_a_pod_into_the_zone_of_another() -> None:
     there = [pod("web", "a1", labels={"app": "web"})]
-    assert feasible(world(THREE, there), pod("p", affinity=near(term("web")))) == {"a1", "a2"}
-    assert feasible(world(THREE, there), pod("p", affinity=near(term("web", HOSTNAME)))) == {"a1"}
+    assert feasible(snapshot(THREE, there), pod("p", affinity=near(term("web")))) == {"a1", "a2"}
+    assert feasible(snapshot(THREE, there), pod("p", affinity=near(term("web", HOSTNAME)))) == {"a1"}
 
 
 def test_the_first_of_a_group_may_go_anywhere_that_has_the_label() -> None:
     nodes = [*THREE, node("nowhere")]
     first = pod("p", labels={"app": "web"}, affinity=near(term("web")))
-    assert feasible(world(nodes), first) == {"a1", "a2", "b1"}
+    assert feasible(snapshot(nodes), first) == {"a1", "a2", "b1"}
     message = reason(pod("p", affinity=near(term("web"))), *nodes)
     assert message == "0/4 nodes are available: 4 node(s) didn't match pod affinity rules."
 
 
 def test_anti_affinity_keeps_a_pod_out_of_the_zone_of_another() -> None:
     there = [pod("web", "a1", labels={"app": "web"})]
-    assert feasible(world(THREE, there), pod("p", affinity=far(term("web")))) == {"b1"}
+    assert feasible(snapshot(THREE, there), pod("p", affinity=far(term("web")))) == {"b1"}
 
 
 def test_anti_affinity_works_both_ways() -> None:
     hermit = [pod("hermit", "a1", affinity=far(term("web")))]
-    assert feasible(world(THREE, hermit), pod("p", labels={"app": "web"})) == {"b1"}
-    assert feasible(world(THREE, hermit), pod("p", labels={"app": "db"})) == {"a1", "a2", "b1"}
+    assert feasible(snapshot(THREE, hermit), pod("p", labels={"app": "web"})) == {"b1"}
+    assert feasible(snapshot(THREE, hermit), pod("p", labels={"app": "db"})) == {"a1", "a2", "b1"}
 
 
 def test_affinity_means_pods_of_the_same_namespace_unless_others_are_named_or_selected() -> None:
     there = [pod("web", "a1", labels={"app": "web"}, namespace="other")]
-    cache = world(THREE, there, {"default": {}, "other": {"team": "b"}})
+    cache = snapshot(THREE, there, {"default": {}, "other": {"team": "b"}})
     assert feasible(cache, pod("p", affinity=near(term("web")))) == set()
     assert feasible(cache, pod("p", affinity=near(term("web", namespaces=["other"])))) == {"a1", "a2"}
     assert feasible(cache, pod("p", affinity=near(term("web", namespaceSelector={"matchLabels": {"team": "b"}})))) == {
@@ -205,7 +183,7 @@ def test_affinity_means_pods_of_the_same_namespace_unless_others_are_named_or_se
 
 
 def test_a_namespace_that_changes_its_labels_changes_what_affinity_finds() -> None:
-    cache = world(THREE, [pod("web", "a1", labels={"app": "web"}, namespace="other")], {"other": {}})
+    cache = snapshot(THREE, [pod("web", "a1", labels={"app": "web"}, namespace="other")], {"other": {}})
     wanted = pod("p", affinity=near(term("web", namespaceSelector={"matchLabels": {"team": "b"}})))
     assert feasible(cache, wanted) == set()
     cache.set_namespace("other", {"team": "b"})
@@ -222,8 +200,8 @@ def spread(skew: int = 1, key: str = ZONE, **more: object) -> list[Json]:
 def test_spreading_fills_the_emptiest_zone_first() -> None:
     there = [pod("w1", "a1", labels={"app": "web"})]
     next_one = pod("p", labels={"app": "web"}, topologySpreadConstraints=spread())
-    assert feasible(world(THREE, there), next_one) == {"b1"}
-    assert feasible(world(THREE, there), pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(2))) == {
+    assert feasible(snapshot(THREE, there), next_one) == {"b1"}
+    assert feasible(snapshot(THREE, there), pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(2))) == {
         "a1",
         "a2",
         "b1",
@@ -239,12 +217,12 @@ def test_zones_that_a_pod_cannot_use_do_not_count_unless_it_says_so() -> None:
     there = [pod("w1", "a1", labels={"app": "web"})]
     only_a = {ZONE: "a"}
     assert feasible(
-        world(THREE, there), pod("p", labels={"app": "web"}, nodeSelector=only_a, topologySpreadConstraints=spread())
+        snapshot(THREE, there), pod("p", labels={"app": "web"}, nodeSelector=only_a, topologySpreadConstraints=spread())
     ) == {"a1", "a2"}
     ignoring = spread(nodeAffinityPolicy="Ignore")
     assert (
         feasible(
-            world(THREE, there),
+            snapshot(THREE, there),
             pod("p", labels={"app": "web"}, nodeSelector=only_a, topologySpreadConstraints=ignoring),
         )
         == set()
@@ -254,7 +232,9 @@ def test_zones_that_a_pod_cannot_use_do_not_count_unless_it_says_so() -> None:
 def test_with_fewer_zones_than_min_domains_none_may_have_more_than_max_skew() -> None:
     there = [pod("w1", "a1", labels={"app": "web"}), pod("w2", "b1", labels={"app": "web"})]
     assert (
-        feasible(world(THREE, there), pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(minDomains=3)))
+        feasible(
+            snapshot(THREE, there), pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(minDomains=3))
+        )
         == set()
     )
 
@@ -263,16 +243,20 @@ def test_a_pod_that_is_going_no_longer_counts_for_spreading_but_still_takes_room
     going = pod("w1", "a1", labels={"app": "web"}, requests={"cpu": "4"})
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     wanted = pod("p", labels={"app": "web"}, requests={"cpu": "1"}, topologySpreadConstraints=spread())
-    assert feasible(world(THREE, [going]), wanted) == {"a2", "b1"}
+    assert feasible(snapshot(THREE, [going]), wanted) == {"a2", "b1"}
 
 
 def test_only_the_chosen_filters_are_asked() -> None:
     full = node("n", taints=[taint("x")], capacity={"cpu": "1"})
     assert find(pod("p", requests={"cpu": "2"}), [full], profile=choose([], {})).node == "n"
-    assert find(pod("p", requests={"cpu": "2"}), [full], profile=choose(["resources"], {})).rejected_by == {"resources"}
-    assert find(pod("p", requests={"cpu": "2"}), [full], profile=KUBE).rejected_by == {"taints"}
+    assert find(
+        pod("p", requests={"cpu": "2"}), [full], profile=choose(["NodeResourcesFit"], {})
+    ).unschedulable_plugins == {"NodeResourcesFit"}
+    assert find(pod("p", requests={"cpu": "2"}), [full], profile=KUBE).unschedulable_plugins == {"TaintToleration"}
 
 
 def test_an_unknown_filter_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="there is no filter 'magic': choose of node-name, unschedulable, taints"):
+    with pytest.raises(
+        ValueError, match="there is no filter 'magic': choose of NodeName, NodeUnschedulable, TaintToleration"
+    ):
         choose(["magic"], {})

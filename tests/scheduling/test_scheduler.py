@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from k8sext.kube.objects import Json
 from k8sext.kube.request import ApiError, Unreachable
 from k8sext.kube.watch import Listed, list_and_watch
 from k8sext.scheduling import queue as queues
 from k8sext.scheduling.binder import Binder
 from k8sext.scheduling.profiles import KUBE
 from k8sext.scheduling.scheduler import Scheduler
-from k8sext.scheduling.world import Pod
-from tests.scheduling.building import Json, node, pod, taint
+from k8sext.scheduling.snapshot import PodInfo
+from tests.scheduling.building import node, pod, taint
 from tests.scheduling.conftest import Api
+from tests.support.eventually import eventually_async
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(queues, "INITIAL_BACKOFF", 0.05)
 
 
 @asynccontextmanager
@@ -35,11 +38,9 @@ async def scheduling(api: Api, **options: Any) -> AsyncIterator[Scheduler]:
     """Run a scheduler called `ours` for the length of a block."""
     scheduler = Scheduler(api.client, "ours", KUBE, **options)
     task = asyncio.create_task(scheduler.run())
-    async with asyncio.timeout(20):
-        while not scheduler.ready:
-            assert not task.done(), task.exception()
-            await asyncio.sleep(0.01)
     try:
+        await eventually_async(lambda: scheduler.ready or task.done())
+        assert not task.done(), task.exception()
         yield scheduler
         assert not task.done(), task.exception()
     finally:
@@ -52,22 +53,12 @@ def wanted(name: str, **more: Any) -> Json:
     return pod(name, schedulerName="ours", **more)
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until a condition, which may be a coroutine function, holds."""
-    async with asyncio.timeout(20):
-        while True:
-            answer = condition()
-            if await answer if asyncio.iscoroutine(answer) else answer:
-                return
-            await asyncio.sleep(0.02)
-
-
 async def test_a_pod_that_asks_for_it_is_placed_and_told_so(api: Api) -> None:
     said: list[str] = []
     await api.create(node("n"), wanted("p"), pod("not-ours", schedulerName="another"))
     async with scheduling(api, say=said.append):
         assert await api.bound("p") == {"p": "n"}
-        await until(lambda: api.events("Scheduled"))
+        await eventually_async(lambda: api.events("Scheduled"))
     assert said == ["Assigning default/p to n"]
     assert await api.events("Scheduled") == ["Successfully assigned default/p to n"]
     assert "nodeName" not in (await api.pod("not-ours"))["spec"]
@@ -80,7 +71,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_placed_when_a_node_comes(
     async with scheduling(api):
         message = await api.pending("p")
         assert message == "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s)."
-        await until(lambda: api.events("FailedScheduling"))
+        await eventually_async(lambda: api.events("FailedScheduling"))
         assert await api.events("FailedScheduling") == [message]
         await api.create(node("new"))
         assert await api.bound("p") == {"p": "new"}
@@ -143,10 +134,12 @@ async def test_on_request_a_pod_carries_the_tables_of_its_decision(api: Api) -> 
         async def written() -> bool:
             return "scheduling.k8sext.io/node" in await annotations()
 
-        await until(written)
+        await eventually_async(written)
     found = await annotations()
     assert found["scheduling.k8sext.io/node"] == "n"
-    assert json.loads(found["scheduling.k8sext.io/filters"]) == {"tainted": "taints: node(s) had untolerated taint(s)"}
+    assert json.loads(found["scheduling.k8sext.io/filters"]) == {
+        "tainted": "TaintToleration: node(s) had untolerated taint(s)"
+    }
     assert set(json.loads(found["scheduling.k8sext.io/scores"])) == {"n"}
 
 
@@ -154,7 +147,7 @@ async def test_a_pod_that_somebody_else_binds_first_stays_there(api: Api, monkey
     await api.create(node("ours"), node("theirs", unschedulable=True))
     real = Binder.bind
 
-    async def late(self: Binder, item: Pod, name: str) -> None:
+    async def late(self: Binder, item: PodInfo, name: str) -> None:
         await real(self, item, "theirs")
         await real(self, item, name)  # 409: it is bound already
 
@@ -162,7 +155,7 @@ async def test_a_pod_that_somebody_else_binds_first_stays_there(api: Api, monkey
     async with scheduling(api) as scheduler:
         await api.create(wanted("p"))
         assert await api.bound("p") == {"p": "theirs"}
-        await until(lambda: not len(scheduler.queue))
+        await eventually_async(lambda: not len(scheduler.queue))
         assert list(scheduler.cache.nodes["theirs"].pods) == ["default/p"]
         assert not scheduler.cache.nodes["ours"].pods
 
@@ -173,14 +166,14 @@ async def test_a_pod_deleted_between_decision_and_binding_leaves_nothing_behind(
     await api.create(node("n"))
     real = Binder.bind
 
-    async def too_late(self: Binder, item: Pod, name: str) -> None:
+    async def too_late(self: Binder, item: PodInfo, name: str) -> None:
         await api.delete(item.item["metadata"]["name"])
         await real(self, item, name)
 
     monkeypatch.setattr(Binder, "bind", too_late)
     async with scheduling(api) as scheduler:
         await api.create(wanted("p", requests={"cpu": "4"}))
-        await until(lambda: not len(scheduler.queue) and not scheduler.cache.nodes["n"].pods)
+        await eventually_async(lambda: not len(scheduler.queue) and not scheduler.cache.nodes["n"].pods)
         assert scheduler.cache.nodes["n"].requested.get("cpu", 0) == 0
 
 
@@ -189,17 +182,17 @@ async def test_a_node_that_vanishes_between_decision_and_binding_gets_no_pod(
 ) -> None:
     await api.create(node("vanishing"))
     async with scheduling(api) as scheduler:
-        find, left = scheduler._finder.find, []
+        schedule, left = scheduler._framework.schedule, []
 
-        def find_and_lose(item: Pod) -> Any:
-            decision = find(item)
+        def schedule_and_lose(item: PodInfo) -> Any:
+            decision = schedule(item)
             if not left:
                 left.append(scheduler.cache.remove_node("vanishing"))
             return decision
 
-        monkeypatch.setattr(scheduler._finder, "find", find_and_lose)
+        monkeypatch.setattr(scheduler._framework, "schedule", schedule_and_lose)
         await api.create(wanted("p"))
-        await until(lambda: left)
+        await eventually_async(lambda: left)
         await api.delete("vanishing", "nodes")
         await api.create(node("other"))
         assert await api.bound("p") == {"p": "other"}
@@ -212,7 +205,7 @@ async def test_when_the_answer_of_a_binding_is_lost_the_truth_is_asked_for(
     await api.create(node("n"))
     real, tries = Binder.bind, []
 
-    async def cut(self: Binder, item: Pod, name: str) -> None:
+    async def cut(self: Binder, item: PodInfo, name: str) -> None:
         tries.append(name)
         if arrived or len(tries) > 1:
             await real(self, item, name)
@@ -223,7 +216,7 @@ async def test_when_the_answer_of_a_binding_is_lost_the_truth_is_asked_for(
     async with scheduling(api) as scheduler:
         await api.create(wanted("p", requests={"cpu": "4"}))
         await api.bound("p")
-        await until(lambda: not len(scheduler.queue))
+        await eventually_async(lambda: not len(scheduler.queue))
         assert len(tries) == (1 if arrived else 2)
         assert scheduler.cache.nodes["n"].requested["cpu"] == 4000
 
@@ -231,7 +224,7 @@ async def test_when_the_answer_of_a_binding_is_lost_the_truth_is_asked_for(
 async def test_a_binding_that_the_server_refuses_is_tried_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     real, tries = Binder.bind, []
 
-    async def refused_once(self: Binder, item: Pod, name: str) -> None:
+    async def refused_once(self: Binder, item: PodInfo, name: str) -> None:
         tries.append(name)
         if len(tries) == 1:
             raise ApiError(409, "Conflict", "the object has been modified")
@@ -257,14 +250,13 @@ async def test_fifty_at_once_come_and_go_and_no_node_ever_holds_too_much(api: Ap
 async def come_and_go(api: Api, places: dict[str, str], name: str, rounds: int) -> None:
     for name_now in (f"{name}-{turn}" for turn in range(rounds)):
         await api.create(wanted(name_now, requests={"cpu": "1"}))
-        async with asyncio.timeout(60):
-            while not places.get(name_now):
-                await asyncio.sleep(0.02)
+        await eventually_async(functools.partial(places.get, name_now))
         await api.delete(name_now)
 
 
 async def overfull(api: Api, places: dict[str, str], most: int) -> None:
-    """Note where pods are, and fail as soon as a node holds more than it may, in the order in which the API server saw it."""
+    """Note where pods are, and fail as soon as a node holds more than it may, in the order in which the API server saw
+    it."""
     async for change in list_and_watch(api.client, "/api/v1/namespaces/default/pods"):
         for item in change.items if isinstance(change, Listed) else [change.object]:
             places[item["metadata"]["name"]] = item["spec"].get("nodeName", "")

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 
+from k8sext.kube.objects import Json
 from k8sext.scheduling import choose, explain
 from k8sext.scheduling.profiles import FILTER_NAMES, Profile
-from tests.scheduling.building import HOSTNAME, PREFERRED, ZONE, Json, find, node, pod, taint, term
+from tests.scheduling.building import HOSTNAME, PREFERRED, ZONE, find, node, pod, taint, term
 
 MEGABYTE = 1024 * 1024
 
 
-def by(score: str) -> Profile:
-    return choose(FILTER_NAMES, {score: 1})
+def by(score: str, scoring_strategy: str = "LeastAllocated") -> Profile:
+    return choose(FILTER_NAMES, {score: 1}, scoring_strategy)
 
 
 def test_least_allocated_takes_the_emptiest_node_and_most_allocated_the_fullest() -> None:
     nodes, there = [node("full"), node("empty")], [pod("t", "full", requests={"cpu": "2", "memory": "4Gi"})]
     wanted = pod("p", requests={"cpu": "1", "memory": "1Gi"})
-    assert find(wanted, nodes, there, by("least-allocated")).node == "empty"
-    assert find(wanted, nodes, there, by("most-allocated")).node == "full"
+    assert find(wanted, nodes, there, by("NodeResourcesFit")).node == "empty"
+    assert find(wanted, nodes, there, by("NodeResourcesFit", "MostAllocated")).node == "full"
 
 
-def test_balanced_takes_the_node_where_processor_and_memory_end_up_alike() -> None:
+def test_balanced_allocation_takes_the_node_where_processor_and_memory_end_up_alike() -> None:
     nodes = [node("much-memory-taken"), node("much-cpu-taken")]
     there = [
         pod("m", "much-memory-taken", requests={"memory": "4Gi"}),
         pod("c", "much-cpu-taken", requests={"cpu": "2"}),
     ]
-    assert find(pod("p", requests={"cpu": "2"}), nodes, there, by("balanced")).node == "much-memory-taken"
+    assert (
+        find(pod("p", requests={"cpu": "2"}), nodes, there, by("NodeResourcesBalancedAllocation")).node
+        == "much-memory-taken"
+    )
 
 
-def test_taint_preference_avoids_nodes_that_would_rather_not() -> None:
+def test_taint_toleration_avoids_nodes_that_would_rather_not() -> None:
     nodes = [node("rather-not", taints=[taint("busy", "PreferNoSchedule")]), node("welcome")]
-    assert find(pod("p"), nodes, profile=by("taint-preference")).node == "welcome"
-    tolerant = explain(pod("p", tolerations=[{"operator": "Exists"}]), nodes, profile=by("taint-preference"))
+    assert find(pod("p"), nodes, profile=by("TaintToleration")).node == "welcome"
+    tolerant = explain(pod("p", tolerations=[{"operator": "Exists"}]), nodes, profile=by("TaintToleration"))
     assert set(tolerant.points) == {"rather-not", "welcome"}
     assert tolerant.points["rather-not"] == tolerant.points["welcome"]
 
@@ -45,22 +49,22 @@ def test_preferred_node_affinity_adds_up_the_weights() -> None:
 
     nodes = [node("one", labels={"a": ""}), node("two", labels={"b": "", "c": ""})]
     affinity = {"nodeAffinity": {PREFERRED: [wish(50, "a"), wish(30, "b"), wish(30, "c")]}}
-    assert find(pod("p", affinity=affinity), nodes, profile=by("preferred-node-affinity")).node == "two"
+    assert find(pod("p", affinity=affinity), nodes, profile=by("NodeAffinity")).node == "two"
 
 
 def test_preferred_pod_affinity_attracts_and_repels() -> None:
     nodes, there = [node("a1", "a"), node("b1", "b")], [pod("web", "a1", labels={"app": "web"})]
     attracted = {"podAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": term("web")}]}}
     repelled = {"podAntiAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": term("web")}]}}
-    assert find(pod("p", affinity=attracted), nodes, there, by("preferred-pod-affinity")).node == "a1"
-    assert find(pod("p", affinity=repelled), nodes, there, by("preferred-pod-affinity")).node == "b1"
+    assert find(pod("p", affinity=attracted), nodes, there, by("InterPodAffinity")).node == "a1"
+    assert find(pod("p", affinity=repelled), nodes, there, by("InterPodAffinity")).node == "b1"
 
 
 def test_a_pod_that_is_there_attracts_and_repels_as_well() -> None:
     nodes = [node("a1", "a"), node("b1", "b")]
     repelling = {"podAntiAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": term("web")}]}}
     there = [pod("hermit", "a1", affinity=repelling)]
-    assert find(pod("p", labels={"app": "web"}), nodes, there, by("preferred-pod-affinity")).node == "b1"
+    assert find(pod("p", labels={"app": "web"}), nodes, there, by("InterPodAffinity")).node == "b1"
 
 
 def test_preferred_spread_takes_the_place_with_fewest() -> None:
@@ -68,7 +72,7 @@ def test_preferred_spread_takes_the_place_with_fewest() -> None:
     nodes, there = [node("a1", "a"), node("a2", "a"), node("b1", "b")], [pod("w", "a1", labels={"app": "web"})]
     for key, expected in ((ZONE, {"b1"}), (HOSTNAME, {"a2", "b1"})):
         wanted = pod("p", labels={"app": "web"}, topologySpreadConstraints=[wish | {"topologyKey": key}])
-        points = explain(wanted, nodes, there, profile=by("preferred-spread")).points
+        points = explain(wanted, nodes, there, profile=by("PodTopologySpread")).points
         totals = {name: sum(parts.values()) for name, parts in points.items()}
         assert {name for name, total in totals.items() if total == max(totals.values())} == expected
 
@@ -76,7 +80,7 @@ def test_preferred_spread_takes_the_place_with_fewest() -> None:
 def test_a_node_that_has_the_image_is_better() -> None:
     nodes = [node("bare"), node("has-it", images=[{"names": ["registry.test/big:1"], "sizeBytes": 900 * MEGABYTE}])]
     wanted = pod("p", containers=[{"name": "c", "image": "registry.test/big:1"}])
-    assert find(wanted, nodes, profile=by("image-locality")).node == "has-it"
+    assert find(wanted, nodes, profile=by("ImageLocality")).node == "has-it"
 
 
 def test_without_scores_every_fitting_node_gets_its_share() -> None:
@@ -103,7 +107,7 @@ def test_an_explanation_names_the_winner_the_points_and_what_each_loser_lacked()
     found = explain(pod("p", requests={"cpu": "2"}), nodes)
     assert repr(found).splitlines() == [
         "NODE     VERDICT   BECAUSE",
-        "good     chosen    135 points: least-allocated 73, balanced 62",
-        "small    rejected  resources: Insufficient cpu",
-        "tainted  rejected  taints: node(s) had untolerated taint(s)",
+        "good     chosen    135 points: NodeResourcesFit 73, NodeResourcesBalancedAllocation 62",
+        "small    rejected  NodeResourcesFit: Insufficient cpu",
+        "tainted  rejected  TaintToleration: node(s) had untolerated taint(s)",
     ]

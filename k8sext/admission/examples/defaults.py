@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from k8sext.admission import AdmissionRequest, Json, mutating
+from k8sext.admission import AdmissionRequest, mutating
+from k8sext.kube.objects import Json
 
 REQUESTS = {"cpu": "100m", "memory": "64Mi"}
 

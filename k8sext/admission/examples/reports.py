@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from k8sext.admission import AdmissionRequest, Denied, Json, mutating, validating
+from k8sext.admission import AdmissionRequest, Denied, mutating, validating
+from k8sext.kube.objects import Json
 
 CITIES = ("Amsterdam", "Berlin", "Lisbon", "London", "Madrid", "Oslo", "Paris", "Rome", "Vienna", "Warsaw")
 LONGEST = 14

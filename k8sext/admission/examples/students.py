@@ -1,7 +1,7 @@
-"""A class of students: each gets a token that can be checked without a list, and the group that the class's rights are bound to.
+"""A class of students: each gets a token that is checked without a list, and the group that has the class's rights.
 
-The token is the student's name and a signature over class and name (HMAC-SHA256), so only who knows the secret can make one. It
-does not end with time: change the secret when the class is over.
+The token is the student's name and a signature over class and name (HMAC-SHA256), so only who knows the secret can make
+one. It does not end with time: change the secret when the class is over.
 """
 
 from __future__ import annotations

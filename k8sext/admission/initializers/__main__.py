@@ -1,52 +1,29 @@
-"""`python -m k8sext.admission.initializers run|proxy ...`: initializers of a module, in a pod or beside a cluster; the proxy."""
+"""`python -m k8sext.admission.initializers run|proxy ...`: initializers of a module or a file; and the proxy."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import logging
 import signal
 import sys
 import threading
 from pathlib import Path
 
+from k8sext.admission.command_line import answer, found_in
 from k8sext.admission.initializers.controller import Initializer, run
 
 
 def main(arguments: list[str]) -> int:
     """Answer one command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    try:
-        options.command(options)
-    except Exception as error:
-        from k8sext.kube.connect import ConnectError
-        from k8sext.kube.request import ApiError, Unreachable
-
-        if not isinstance(error, (ValueError, ConnectError, ApiError, Unreachable, OSError)):
-            raise
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def initializers_of(module: str) -> list[Initializer]:
-    """The initializers of a module. Raises ValueError."""
-    try:
-        found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Initializer)]
-    except ImportError as error:
-        raise ValueError(f"{module} cannot be loaded: {error}") from error
-    if not found:
-        raise ValueError(f"{module} has no initializer: decorate a function with @initializer")
-    return found
+    return answer(_parser(), arguments)
 
 
 async def _initialize(options: argparse.Namespace) -> None:
     from k8sext.kube.connect import from_kubeconfig, in_cluster
     from k8sext.kube.serve import serving
 
-    initializers = initializers_of(options.module)
+    initializers = found_in(options.target, Initializer, "initializer: decorate a function with @initializer")
     client = await (from_kubeconfig(options.kubeconfig) if options.kubeconfig else in_cluster())
     ready = asyncio.Event()
     work = asyncio.ensure_future(run(client, initializers, options.namespace, ready.set))
@@ -75,10 +52,8 @@ def _proxy(options: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: stopped.set())
     with start_proxy(options.kubeconfig, options.wait, port=options.port) as proxy:
         options.write.write_text(proxy.kubeconfig().read_text())
-        print(
-            f"{proxy.address} stands before the API server; kubectl --kubeconfig={options.write} --token=...",
-            flush=True,
-        )
+        usage = f"kubectl --kubeconfig={options.write} --token=..."
+        print(f"{proxy.address} stands before the API server; {usage}", flush=True)
         stopped.wait()
 
 
@@ -89,17 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running = commands.add_parser("run", help="initialize what is pending")
     running.set_defaults(command=_run)
-    running.add_argument("module", help="a Python module with initializers")
+    running.add_argument("target", help="a module with initializers, or a file that ends in .py")
     running.add_argument("--namespace", action="append", default=[], help="only there; may be given again")
     running.add_argument("--port", type=int, default=0, help="for the probes of a kubelet; default: a free one")
-    running.add_argument(
-        "--kubeconfig", type=Path, help="default: this program runs in a pod, with its service account"
-    )
+    running.add_argument("--kubeconfig", type=Path, help="default: the service account of the pod this runs in")
     proxy = commands.add_parser("proxy", help="hide what is not initialized, and let creations wait")
     proxy.set_defaults(command=_proxy)
-    proxy.add_argument(
-        "--kubeconfig", type=Path, required=True, help="names the API server; its credentials are not used"
-    )
+    kubeconfig = "names the API server; its credentials are not used"
+    proxy.add_argument("--kubeconfig", type=Path, required=True, help=kubeconfig)
     proxy.add_argument("--write", type=Path, required=True, help="a kubeconfig for clients of the proxy, to be written")
     proxy.add_argument("--port", type=int, default=0, help="default: a free one")
     proxy.add_argument("--wait", type=float, default=30.0, help="for how many seconds a creation waits [default: 30]")

@@ -1,9 +1,10 @@
 """What Kubernetes 1.7 to 1.13 did about initializers, as plain functions: no network, nothing to wait for.
 
-There, `metadata.initializers` held the names that were still to act and, after a failure, a result. That field is gone, so two
-annotations hold them here: `pending` (names with commas between) and `result` (a Status as JSON). No annotation is what `nil` was.
-Sources: `initialization.go` and `initializer_manager.go` of Kubernetes 1.9 (admission, order, rules), `objectmeta.go` (validation), and
-the design proposal "Extension of Admission Control via Initializers" of kubernetes/community.
+There, `metadata.initializers` held the names that were still to act and, after a failure, a result. That field is gone,
+so two annotations hold them here: `pending` (names with commas between) and `result` (a Status as JSON). No annotation
+is what `nil` was. Sources: `initialization.go` and `initializer_manager.go` of Kubernetes 1.9 (admission, order,
+rules), `objectmeta.go` (validation), and the design proposal "Extension of Admission Control via Initializers" of
+kubernetes/community.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from k8sext.admission.functions import DOMAIN
-from k8sext.admission.review import Json
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import PODS, Resource
 
 GROUP = f"initializers.{DOMAIN}"
 PENDING = f"{GROUP}/pending"
 RESULT = f"{GROUP}/result"
 UNINITIALIZED = f"{GROUP}/uninitialized"
-"""A label on every object that is not initialized: by it, the API server itself can leave such objects out of lists and watches."""
+"""A label on every object that is not initialized: by it, the API server leaves such objects out of lists."""
 MIRROR_POD = "kubernetes.io/config.mirror"
 
 SEGMENT = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -32,18 +33,6 @@ UPDATE_DENIED = "update to uninitialized resource denied"
 
 class Invalid(Exception):
     """These initializers, or this change of them, cannot be; the message says why."""
-
-
-class Resource(NamedTuple):
-    """A type of object, as a URL names it."""
-
-    group: str
-    version: str
-    plural: str
-
-    def __str__(self) -> str:
-        """As kubectl writes it."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ class Initializers:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be stored, and the objection that stands if the user may not `initialize` this resource (empty: none)."""
+    """What is to be stored, and the objection (or "") that stands if the user may not `initialize` this resource."""
 
     initializers: Initializers | None
     objection: str = ""
@@ -131,8 +120,8 @@ def matches(rules: Sequence[Json], resource: Resource) -> bool:
 def on_create(item: Json, resource: Resource, configurations: Iterable[Json]) -> Decision:
     """What becomes of a new object's initializers. Raises Invalid.
 
-    Without any, it gets those that are configured. With its own, or with an empty list as the administrator's way around all of
-    them, the user must be allowed to `initialize`.
+    Without any, it gets those that are configured. With its own, or with an empty list as the administrator's way
+    around all of them, the user must be allowed to `initialize`.
     """
     own = read(item)
     if own == Initializers():
@@ -140,7 +129,7 @@ def on_create(item: Json, resource: Resource, configurations: Iterable[Json]) ->
     if own is not None:
         validate(own)
         return Decision(own, CREATE_DENIED)
-    if resource[::2] == ("", "pods") and MIRROR_POD in (item["metadata"].get("annotations") or {}):
+    if resource == PODS and MIRROR_POD in (item["metadata"].get("annotations") or {}):
         return Decision(None)
     names = names_for(configurations, resource)
     return Decision(Initializers(names) if names else None)
@@ -149,7 +138,8 @@ def on_create(item: Json, resource: Resource, configurations: Iterable[Json]) ->
 def on_update(new: Json, old: Json) -> Decision:
     """What becomes of the initializers of an object that is changed. Raises Invalid for a change that cannot be.
 
-    An empty list without a result means: initialized. Whoever changes an uninitialized object must be allowed to `initialize`.
+    An empty list without a result means: initialized. Whoever changes an uninitialized object must be allowed to
+    `initialize`.
     """
     updated, existing = read(new), read(old)
     if updated == Initializers():
@@ -162,7 +152,7 @@ def on_update(new: Json, old: Json) -> Decision:
 
 
 def _check_transition(updated: Initializers, existing: Initializers | None) -> None:
-    """From something to nothing is always right, and to a result. From nothing to something, and from a result, there is no way."""
+    """From something to nothing is always right, and to a result; from nothing, and from a result, there is no way."""
     if existing is None:
         raise Invalid(f"{PENDING}: field is immutable once initialization has completed")
     validate(updated)

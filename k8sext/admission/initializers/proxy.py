@@ -1,16 +1,17 @@
 """The two things about initializers that webhooks alone cannot do, in a proxy before the API server.
 
-* LIST and WATCH leave out what is not initialized, unless the client asks with `?includeUninitialized=true`. The proxy reads no
-  object for that: it adds a label selector, and the API server does the rest. To a watch with a selector, an object that begins to
-  match is ADDED, which is what 1.9 showed on release.
+* LIST and WATCH leave out what is not initialized, unless the client asks with `?includeUninitialized=true`. The proxy
+  reads no object for that: it adds a label selector, and the API server does the rest. To a watch with a selector, an
+  object that begins to match is ADDED, which is what 1.9 showed on release.
 * A request that creates an object is answered when that object is initialized (see `waiting`).
 
-Everything else passes through as it is, chunk by chunk. GET by name finds uninitialized objects, as the code of 1.9 did (its design
-wanted a 202). Deleting a collection deletes them, too.
+Everything else passes through as it is, chunk by chunk. GET by name finds uninitialized objects, as the code of 1.9 did
+(its design wanted a 202). Deleting a collection deletes them, too.
 
-**The proxy has no rights.** It passes on the requester's bearer token and holds no credentials of its own, so a request has exactly its
-own user's rights, impersonation included. A client certificate ends at the proxy's TLS and cannot be passed on: a request without a
-token is refused in a sentence. So are exec, attach and port-forward, which need a connection that is more than HTTP.
+**The proxy has no rights.** It passes on the requester's bearer token and holds no credentials of its own, so a request
+has exactly its own user's rights, impersonation included. A client certificate ends at the proxy's TLS and cannot be
+passed on: a request without a token is refused in a sentence. So are exec, attach and port-forward, which need a
+connection that is more than HTTP.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import json
 import logging
 import ssl
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from aiohttp import hdrs, web
 from yarl import URL
 
-from k8sext.admission.initializers.paths import includes_uninitialized, is_collection, visible, without_include
+from k8sext.admission.initializers.model import UNINITIALIZED
 from k8sext.admission.initializers.waiting import (
     CannotWatch,
     Outcome,
@@ -32,15 +34,19 @@ from k8sext.admission.initializers.waiting import (
     is_initialized,
     until_initialized,
 )
+from k8sext.kube.resource import split
+from k8sext.kube.serve import LONGEST_HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
 
+INCLUDE = "includeUninitialized"
+INITIALIZED_ONLY = f"!{UNINITIALIZED}"
 LONGEST_WAIT = 30.0
 READ_AHEAD = 2**18
-"""Bytes that are read from the API server before the client has taken what came earlier (the session holds at most twice that)."""
+"""Bytes that are read from the API server before the client took what came earlier (at most twice that is held)."""
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"}
 HOP_BY_HOP |= {"trailer", "transfer-encoding", "upgrade", "host"}
 NO_TOKEN = (
@@ -51,7 +57,7 @@ NO_UPGRADE = "this proxy does not pass on exec, attach and port-forward: send th
 
 
 class Proxy:
-    """Stands before one API server. `server` is its URL, `trust` the context that knows its authority and no key of a client."""
+    """Stands before one API server. `server` is its URL, `trust` knows its authority and no key of a client."""
 
     def __init__(self, server: str, trust: ssl.SSLContext, longest_wait: float = LONGEST_WAIT) -> None:
         self._server = server.rstrip("/")
@@ -71,7 +77,13 @@ class Proxy:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         )
         # A client that hangs up ends the request behind the proxy, too: else watches would stay open.
-        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            handler_cancellation=True,
+            max_line_size=LONGEST_HEAD,
+            max_field_size=LONGEST_HEAD,
+        )
         runner = web.ServerRunner(server, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, host, port, ssl_context=context)
@@ -142,8 +154,38 @@ class Proxy:
         return _response(outcome)
 
 
+def is_collection(path: str) -> bool:
+    """Whether all objects of a resource stand there (also in the old form /api/v1/watch/...), and not one of them."""
+    named = split(path)
+    rest = named[2] if named else []
+    if rest[:1] == ["watch"]:
+        rest = rest[1:]
+    return len(rest) == 1 or (len(rest) == 3 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"))
+
+
+def visible(query: str) -> str:
+    """The query of a LIST or WATCH, so that it finds initialized objects only, unless it asks for the others, too."""
+    wanted = parse_qsl(query, keep_blank_values=True)
+    parameters = [(key, value) for key, value in wanted if key != INCLUDE]
+    if not includes_uninitialized(query):
+        selectors = [value for key, value in parameters if key == "labelSelector" and value]
+        parameters = [(key, value) for key, value in parameters if key != "labelSelector"]
+        parameters.append(("labelSelector", ",".join([*selectors, INITIALIZED_ONLY])))
+    return urlencode(parameters)
+
+
+def includes_uninitialized(query: str) -> bool:
+    """Whether a request asks for uninitialized objects, too, or does not want to wait."""
+    return dict(parse_qsl(query, keep_blank_values=True)).get(INCLUDE, "false").lower() in ("", "1", "t", "true")
+
+
+def without_include(query: str) -> str:
+    """The query without what the API server of today does not know."""
+    return urlencode([pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != INCLUDE])
+
+
 async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    """Hand on an answer as it comes. A client that reads slowly slows down the API server, and nothing piles up here."""
+    """Hand on an answer as it comes. A client that reads slowly slows down the API server; nothing piles up here."""
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed(answer.headers))
     await response.prepare(request)
     try:
@@ -193,7 +235,7 @@ def _quoted(text: str) -> str:
 
 
 def _refusal(code: int, sentence: str) -> web.Response:
-    """kubectl shows a plain text wherever it stumbles over it; of a Status in an answer to discovery, or of a 401, it shows nothing."""
+    """kubectl shows a plain text always; of a Status in an answer to discovery, or of a 401, it shows nothing."""
     return web.Response(status=code, text=sentence)
 
 

@@ -12,18 +12,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from k8sext.admission.initializers.background import Background, remember
+from k8sext import files
 from k8sext.admission.initializers.controller import Initializer, run
 from k8sext.admission.initializers.proxy import LONGEST_WAIT, Proxy
 from k8sext.admission.tls import server_context
 from k8sext.kube import certificates as x509
+from k8sext.kube.background import BackgroundTask
 from k8sext.kube.connect import ConnectError, from_kubeconfig
+
+_started: list[Callable[[], None]] = []
+
+
+def remember(stop: Callable[[], None]) -> None:
+    """Let `stop_all` call this function, which may be called more than once."""
+    _started.append(stop)
+
+
+def stop_all() -> None:
+    """Stop everything that this process has started, last first: what cells of an interrupted notebook left running."""
+    while _started:
+        _started.pop()()
 
 
 def start(
     *initializers: Initializer, namespaces: Sequence[str] = (), kubeconfig: Path | str | None = None
-) -> Background:
-    """Initialize in these namespaces (default: in all). kubeconfig names the cluster (default: $KUBECONFIG). Stop it with stop().
+) -> BackgroundTask:
+    """Initialize in these namespaces (default: in all). kubeconfig names the cluster (default: $KUBECONFIG). Stop it
+    with stop().
 
     Raises ConnectError, or ApiError for a resource that does not exist.
     """
@@ -41,15 +56,15 @@ def start(
         finally:
             await client.close()
 
-    running = Background(main, f"initializing: {', '.join(found.name for found in initializers)}")
-    remember(running)
+    running = BackgroundTask(main, f"initializing: {', '.join(found.name for found in initializers)}")
+    remember(running.stop)
     return running
 
 
 class RunningProxy:
     """A proxy that listens. Made by `start_proxy`."""
 
-    def __init__(self, background: Background, address: str, authority: str) -> None:
+    def __init__(self, background: BackgroundTask, address: str, authority: str) -> None:
         self._background, self.address, self._authority = background, address, authority
         self._folder = tempfile.TemporaryDirectory(prefix="k8sext-proxy-")
 
@@ -67,7 +82,7 @@ class RunningProxy:
         }
         folder = Path(self._folder.name)
         file = folder / f"{len(list(folder.iterdir()))}.kubeconfig"
-        x509.write_private(file, json.dumps(content))
+        files.replace(file, json.dumps(content), mode=0o600)
         return file
 
     def stop(self) -> None:
@@ -88,7 +103,8 @@ class RunningProxy:
 def start_proxy(
     kubeconfig: Path | str | None = None, longest_wait: float = LONGEST_WAIT, host: str = "127.0.0.1", port: int = 0
 ) -> RunningProxy:
-    """Start the proxy before the API server of a kubeconfig (default: $KUBECONFIG), of which it takes address and authority only.
+    """Start the proxy before the API server of a kubeconfig (default: $KUBECONFIG), of which it takes address and
+    authority only.
 
     longest_wait is for how many seconds a POST waits. Raises ConnectError, or OSError when the port is taken.
     """
@@ -111,7 +127,7 @@ def start_proxy(
         finally:
             await proxy.stop()
 
-    background = Background(main, "proxy")
+    background = BackgroundTask(main, "proxy")
     running = RunningProxy(background, addresses[0], authority.certificate)
-    remember(running)
+    remember(running.stop)
     return running

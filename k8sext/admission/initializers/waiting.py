@@ -1,7 +1,7 @@
 """A POST that is answered when the object is initialized, has failed, is deleted, or the time is over.
 
-The object is watched with the requester's own credentials. Whoever may create but not watch cannot wait, and is told so.
-Source: `WaitForInitialized` in the generic registry's `store.go` of Kubernetes 1.9.
+The object is watched with the requester's own credentials. Whoever may create but not watch cannot wait, and is told
+so. Source: `WaitForInitialized` in the generic registry's `store.go` of Kubernetes 1.9.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from k8sext.admission.initializers.model import Invalid, read
-from k8sext.admission.review import Json
+from k8sext.kube.objects import Json
 
 LARGEST_OBJECT = 8 * 2**20
 PAUSE = 0.2
@@ -50,7 +50,7 @@ async def until_initialized(
 
 
 def is_initialized(item: Json) -> bool:
-    """Whether nothing is pending and nothing failed. What makes no sense was not written by us, and is not waited for."""
+    """Whether nothing is pending and nothing failed. For what makes no sense, and so is not ours, nobody waits."""
     try:
         return read(item) is None
     except (Invalid, AttributeError, TypeError):
@@ -59,16 +59,8 @@ def is_initialized(item: Json) -> bool:
 
 def failure(code: int, reason: str, message: str) -> Outcome:
     """A Status object that says no."""
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
-    return Outcome(code, status)
+    status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    return Outcome(code, status | {"message": message, "reason": reason, "code": code})
 
 
 def _outcome(kind: str, item: Json) -> Outcome | None:

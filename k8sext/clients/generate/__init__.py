@@ -1,10 +1,11 @@
 """From the OpenAPI v3 document of a group to a typed Python package.
 
-`openapi` reads the document, `resources` finds out which URLs it has, `schemas` brings the types into a form that a code generator
-understands, `models` lets datamodel-code-generator write the classes, and `package` writes the client and all files.
+`openapi` reads the document, `resources` finds out which URLs it has, `schemas` brings the types into a form that a
+code generator understands, `models` lets datamodel-code-generator write the classes, and `package` writes the client
+and all files.
 
-Models say the shape of objects, not their limits: lengths, patterns and the lists of allowed values are the server's to check, and
-they grow. A client that refuses a value it has never heard of breaks when the server is upgraded.
+Models say the shape of objects, not their limits: lengths, patterns and the lists of allowed values are the server's to
+check, and they grow. A client that refuses a value it has never heard of breaks when the server is upgraded.
 """
 
 from __future__ import annotations

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
-from k8sext.clients.kubectl import Json
+from k8sext.clients.kubectl import UserError
+from k8sext.kube.objects import Json
 
 HEADER = '"""The types of this group. Written by `k8sext generate client`: generate again instead of changing it."""'
 BASE = "k8sext.clients.runtime.Model"
 
 
 def write(definitions: Json) -> str:
-    """Return the text of models.py. Field names are those of manifests; what Python cannot say gets a trailing underscore."""
+    """Return the text of models.py. Field names are those of manifests; what Python cannot say gets a trailing
+    underscore.
+
+    Raises UserError when a class got another name than its definition: the client would refer to nothing.
+    """
     from datamodel_code_generator import InputFileType, LiteralType, PythonVersion, generate
     from datamodel_code_generator.enums import DataModelType
     from datamodel_code_generator.format import Formatter
@@ -42,5 +48,8 @@ def write(definitions: Json) -> str:
         formatters=[Formatter.BUILTIN],
     )
     assert isinstance(text, str)
+    written = {node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
+    if unknown := sorted(written ^ set(definitions)):
+        raise UserError(f"The classes {', '.join(unknown)} were not written under these names: report it.")
     # One name for reading and for writing; type checkers take neither for the parameter's name, as they would `alias`.
     return re.sub(r'serialization_alias=("[^"]*")', r"validation_alias=\1, serialization_alias=\1", text)

@@ -6,8 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from k8sext.clients.kubectl import Json, Kubectl, UserError
+from k8sext.clients.kubectl import Kubectl, UserError
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import group_path, split
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Document:
     @property
     def root(self) -> str:
         """The path before the names of resources."""
-        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return group_path(self.group, self.version)
 
     @property
     def api_version(self) -> str:
@@ -34,9 +37,8 @@ def groups(kubectl: Kubectl) -> dict[str, list[str]]:
     """Return the groups that the server serves, each with its versions, the best first."""
     found: dict[str, list[str]] = {}
     for path in json.loads(kubectl.run("get", "--raw", "/openapi/v3"))["paths"]:
-        if match := re.fullmatch(r"apis/([^/]+)/([^/]+)|api/(v1)", path):
-            group, version = (match[1], match[2]) if match[1] else ("", match[3])
-            found.setdefault(group, []).append(version)
+        if (named := split(path)) and not named[2]:
+            found.setdefault(named[0], []).append(named[1])
     return {group: sorted(versions, key=_rank, reverse=True) for group, versions in sorted(found.items())}
 
 
@@ -55,33 +57,41 @@ def from_cluster(kubectl: Kubectl, group: str, version: str | None = None) -> Do
             f"The group {group or 'core'} has no version {version}: choose one of {', '.join(known[group])}."
         )
     chosen = version or known[group][0]
-    path = f"/openapi/v3/apis/{group}/{chosen}" if group else f"/openapi/v3/api/{chosen}"
+    path = f"/openapi/v3{group_path(group, chosen)}"
     return _document(json.loads(kubectl.run("get", "--raw", path)), group, chosen, "The server's document")
 
 
 def from_file(path: Path, group: str, version: str | None = None) -> Document:
-    """Read a document saved with `kubectl get --raw /openapi/v3/...`. Raises UserError when it is none, or of another group."""
+    """Read a document saved with `kubectl get --raw /openapi/v3/...`. Raises UserError when it is none, or of another
+    group."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"The file {path} cannot be read as JSON ({error}): save a document of /openapi/v3 there."
         ) from None
-    group, paths = _core(group), content.get("paths", {}) if isinstance(content, dict) else {}
-    start = f"/apis/{re.escape(group)}" if group else "/api"
-    versions = sorted({m[1] for p in paths if (m := re.match(f"{start}/(v[^/]+)/", p))}, key=_rank, reverse=True)
+    group, paths = _core(group), _part(content, "paths")
+    named = [one for path in paths if (one := split(path)) and one[0] == group and one[2]]
+    versions = sorted({one[1] for one in named}, key=_rank, reverse=True)
     if not versions or (version and version not in versions):
         raise UserError(
-            f"The file {path} does not describe {group or 'core'}{f' {version}' if version else ''}: name the group it holds."
+            f"The file {path} does not describe {group or 'core'}{f' {version}' if version else ''}: name the group it "
+            "holds."
         )
     return _document(content, group, version or versions[0], f"The file {path}")
 
 
 def _document(content: Json, group: str, version: str, what: str) -> Document:
-    schemas = content.get("components", {}).get("schemas")
-    if not str(content.get("openapi", "")).startswith("3.") or not isinstance(schemas, dict):
+    schemas, paths = _part(_part(content, "components"), "schemas"), _part(content, "paths")
+    whole = schemas and all(isinstance(one, dict) for one in (*schemas.values(), *paths.values()))
+    if not str(content.get("openapi", "")).startswith("3.") or not whole:
         raise UserError(f"{what} is not OpenAPI v3 with schemas: the server must be Kubernetes 1.27 or newer.")
-    return Document(group, version, content.get("paths", {}), schemas)
+    return Document(group, version, paths, schemas)
+
+
+def _part(value: object, key: str) -> Json:
+    found = cast(Json, value).get(key) if isinstance(value, dict) else None
+    return cast(Json, found) if isinstance(found, dict) else {}
 
 
 def _core(group: str) -> str:

@@ -104,7 +104,8 @@ def _resource(document: Document, resource: Resource, name: str, bases: list[str
     inherits = ", ".join(f"{base}[models.{name}]" for base in bases)
     description = types.definitions[name].get("description") or f"{resource.kind} objects."
     return [
-        f'\n{_constant(resource)} = Kind(\n    models.{name}, "{document.group}", "{document.version}", "{resource.kind}", '
+        f'\n{_constant(resource)} = Kind(\n    models.{name}, "{document.group}", "{document.version}", '
+        f'"{resource.kind}", '
         f'"{resource.plural}", namespaced={resource.namespaced}\n)\n',
         f"\nclass {_class(resource)}({inherits}):\n    {_docstring(description)}\n",
     ]
@@ -112,7 +113,7 @@ def _resource(document: Document, resource: Resource, name: str, bases: list[str
 
 def _method(resource: Resource) -> str:
     name = re.sub(r"\W", "_", resource.plural)
-    name += "_" if keyword.iskeyword(name) else ""
+    name += "_" if keyword.iskeyword(name) or name == "connection" else ""
     if resource.namespaced:
         return (
             f'\n    def {name}(self, namespace: str = "") -> "{_class(resource)}":\n'

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from k8sext.clients.generate.openapi import Document
-from k8sext.clients.kubectl import Json, UserError
+from k8sext.clients.kubectl import UserError
+from k8sext.kube.objects import Json
 
 VERBS = {
     "get": "get",

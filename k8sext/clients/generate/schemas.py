@@ -1,24 +1,28 @@
-"""The types of a document in a form that a code generator understands: named objects with typed fields, and nothing clever.
+"""The types of a document in a form that a code generator understands: named objects with typed fields, and nothing
+clever.
 
 Kubernetes' schemas differ from plain OpenAPI in four ways, each handled here:
 
 * a reference with a description of its own is wrapped into `allOf`:              unwrapped;
 * named types that are no objects (Time, Quantity, IntOrString, FieldsV1, JSON):  put in the place of the reference;
-* CRDs nest objects without names (spec, status):                                 named after the way to them, WeatherReportSpec;
-* limits and formats (the server's to check, see the package's docstring; a decoded time loses its zeros):      left out.
+* CRDs nest objects without names (spec, status):                                 named after the way to them,
+  WeatherReportSpec;
+* limits and formats (the server's to check, see the package's docstring; a decoded time loses its zeros):      left
+  out.
 
-The default of a plain field is kept: the server fills it in, so a reader never meets its absence. It is not sent unless it was set.
+The default of a plain field is kept: the server fills it in, so a reader never meets its absence. It is not sent unless
+it was set.
 """
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from k8sext.clients.generate.openapi import Document
-from k8sext.clients.kubectl import Json, UserError
+from k8sext.clients.kubectl import UserError
+from k8sext.kube.objects import Json
 
 PREFIX = "#/components/schemas/"
 ANYTHING: Json = {}
@@ -28,6 +32,10 @@ NUMBER: Json = {"anyOf": [{"type": "integer"}, {"type": "number"}]}  # 1 must no
 NUMBER_OR_STRING: Json = {"anyOf": [{"type": "integer"}, {"type": "number"}, {"type": "string"}]}
 TIME: Json = {"anyOf": [{"type": "string"}, {"type": "null"}]}  # the zero time is null, even where a time is required
 SCALARS = ("string", "integer", "number", "boolean")
+RESERVED = frozenset(
+    ("None", "True", "False", "Model", "BaseModel", "RootModel", "Field", "Any", "Literal", "Annotated", "Union")
+)
+"""What models.py imports, and words of Python: no kind can have this name there."""
 
 
 @dataclass
@@ -39,14 +47,17 @@ class Types:
 
 
 def types(document: Document, roots: Iterable[str]) -> Types:
-    """Return all types that the roots need. Raises UserError for a reference to nothing, or one that leads back to itself."""
+    """Return all types that the roots need. Raises UserError for a reference to nothing, or one that leads back to
+    itself."""
     return _Reader(document, sorted(set(roots))).types
 
 
 class _Reader:
     def __init__(self, document: Document, roots: list[str]) -> None:
         self.document = document
+        self.built_in = "." not in document.group or document.group.endswith(".k8s.io")
         self.types = Types(names=_class_names(document, roots))
+        self.taken = set(self.types.names.values())
         self.waiting = list(roots)
         while self.waiting:
             name = self.waiting.pop()
@@ -70,6 +81,9 @@ class _Reader:
         for key, part in schema.get("properties", {}).items():
             definition["properties"][key] = self._field(part, name + key[:1].upper() + key[1:])
         definition["required"] = [key for key in schema.get("required", ()) if key in definition["properties"]]
+        if self.built_in:
+            for key in definition["required"]:
+                definition["properties"][key] = _list_of_go(definition["properties"][key])
         kinds = schema.get("x-kubernetes-group-version-kind", ())
         if len(kinds) == 1 and {"apiVersion", "kind"} <= set(definition["properties"]):
             self._fix(definition, "kind", kinds[0]["kind"])
@@ -85,19 +99,22 @@ class _Reader:
         """Return the type of one field, with its description."""
         described = {"description": schema["description"]} if schema.get("description") else {}
         found = self._type(schema, path, ())
-        if schema.get("nullable") and found:
-            found = {"anyOf": [found, {"type": "null"}]}
-        elif found.get("type") in SCALARS and schema.get("default") is not None:
+        if found.get("type") in SCALARS and schema.get("default") is not None:
             described["default"] = schema["default"]
         return found | described
 
     def _type(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:
-        schema = _unwrapped(schema)
+        """Return the type of a value, wherever it stands: in a field, a list or a map."""
+        found = self._not_null(_unwrapped(schema), path, way)
+        may_be_null = schema.get("nullable") and found and {"type": "null"} not in found.get("anyOf", ())
+        return {"anyOf": [*found.get("anyOf", (found,)), {"type": "null"}]} if may_be_null else found
+
+    def _not_null(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:
         if "$ref" in schema:
             return self._reference(schema["$ref"].removeprefix(PREFIX), path, way)
         if _is_int_or_string(schema):
             return INT_OR_STRING
-        if "oneOf" in schema or "anyOf" in schema:
+        if ("oneOf" in schema or "anyOf" in schema) and schema.get("type") not in ("object", "array"):
             kinds = {choice.get("type") for choice in schema.get("oneOf", []) + schema.get("anyOf", [])}
             if kinds == {"string", "number"}:
                 return NUMBER_OR_STRING
@@ -105,7 +122,8 @@ class _Reader:
         kind = schema.get("type")
         if kind == "array":
             return {"type": "array", "items": self._type(schema.get("items", {}), path + "Item", way)}
-        if kind == "object" or "properties" in schema:
+        preserved = schema.get("x-kubernetes-preserve-unknown-fields")
+        if kind == "object" or ("properties" in schema and not preserved):  # a preserved value of no type may be a list
             return self._object(schema, path, way)
         if schema.get("format") == "date-time":
             return TIME
@@ -115,9 +133,7 @@ class _Reader:
 
     def _object(self, schema: Json, path: str, way: tuple[str, ...]) -> Json:
         if schema.get("properties"):
-            name = path
-            while name in self.types.definitions or name in self.types.names.values():
-                name += "_"
+            name = _free(path, self.taken)
             self._define(name, schema)
             return {"$ref": PREFIX + name}
         values = schema.get("additionalProperties")
@@ -138,6 +154,11 @@ class _Reader:
         return self._type(target, path, (*way, name))
 
 
+def _list_of_go(schema: Json) -> Json:
+    """An empty list that is required may come as null: Kubernetes' own types are written in Go, where it is nil."""
+    return {"anyOf": [schema, {"type": "null"}]} if schema.get("type") == "array" else schema
+
+
 def _unwrapped(schema: Json) -> Json:
     parts = schema.get("allOf", ())
     return parts[0] if len(parts) == 1 and "$ref" in parts[0] else schema
@@ -152,13 +173,27 @@ def _class_names(document: Document, roots: list[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for full in sorted(document.schemas, key=lambda name: (name not in roots, name)):
-        parts = [re.sub(r"\W", "_", part) for part in full.split(".")]
+        parts = full.split(".")
         name = parts[-1]
-        while name in taken and len(parts) > 1:
+        while _pascal(name) in taken and len(parts) > 1:
             parts.pop(-2)
-            name = (parts[-2][:1].upper() + parts[-2][1:] if len(parts) > 1 else "") + name
-        while name in taken or keyword.iskeyword(name):
-            name += "_"
-        taken.add(name)
-        names[full] = name
+            name = (parts[-2] + "." if len(parts) > 1 else "") + name
+        names[full] = _free(name, taken)
     return names
+
+
+def _free(text: str, taken: set[str]) -> str:
+    """Return a class name that nobody has, and take it: one that the library which writes the classes leaves as it is.
+
+    That library makes every name PascalCase and drops underscores; two authorities for one name would not agree.
+    """
+    name = _pascal(text) + ("Kind" if _pascal(text) in RESERVED else "")
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}{number}", number + 1
+    taken.add(free)
+    return free
+
+
+def _pascal(text: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", text))

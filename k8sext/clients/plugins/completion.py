@@ -1,7 +1,7 @@
 """Completion: kubectl asks the executable kubectl_complete-NAME what may come next (kubernetes#105867).
 
-It is given the words typed so far, the last of them perhaps half or empty, and prints one proposal a line, then a directive; `:4` says
-that file names are no answer.
+It is given the words typed so far, the last of them perhaps half or empty, and prints one proposal a line, then a
+directive; `:4` says that file names are no answer.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,15 +32,22 @@ def read(kubectl: Kubectl) -> Contexts:
 def switch(kubectl: Kubectl, contexts: Contexts, name: str, previous: Path) -> bool:
     """Make a context the current one and note which one it was before. Returns whether anything changed.
 
-    Raises UserError when there is no such context.
+    A note that cannot be written is told on standard error: the switch is what was asked for. Raises UserError when
+    there is no such context.
     """
     check(contexts, name)
     if name == contexts.current:
         return False
-    kubectl.run("config", "use-context", name)
+    kubectl.run("config", "use-context", "--", name)
     if contexts.current:
-        previous.parent.mkdir(parents=True, exist_ok=True)
-        previous.write_text(contexts.current, encoding="utf-8")
+        try:
+            previous.parent.mkdir(parents=True, exist_ok=True)
+            previous.write_text(contexts.current, encoding="utf-8")
+        except OSError as error:
+            print(
+                f"Warning: {previous} cannot be written ({error.strerror}): `kubectl ctx-auto -` will not go back.",
+                file=sys.stderr,
+            )
     return True
 
 
@@ -61,12 +69,13 @@ def previous_file(environment: Mapping[str, str], kubeconfig: str | None) -> Pat
 def overlay(name: str, environment: Mapping[str, str], kubeconfig: str | None) -> Iterator[dict[str, str]]:
     """Yield an environment in which `name` is the current context, while the shared kubeconfig stays as it is.
 
-    A file that says nothing but `current-context` goes in front of the others in KUBECONFIG. The first file that names a current
-    context wins, and `kubectl config use-context` writes to that file: so a switch in this shell stays in this shell.
+    A file that says nothing but `current-context` goes in front of the others in KUBECONFIG. The first file that names
+    a current context wins, and `kubectl config use-context` writes to that file: so a switch in this shell stays in
+    this shell.
     """
     shared = kubeconfig or environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     with tempfile.TemporaryDirectory(prefix="kubectl-ctx-auto-") as folder:
         own = Path(folder) / "config"
         own.touch(mode=0o600)
-        Kubectl((f"--kubeconfig={own}",)).run("config", "set", "current-context", name)
+        Kubectl((f"--kubeconfig={own}",)).run("config", "set", "--", "current-context", name)
         yield {**environment, "KUBECONFIG": os.pathsep.join([str(own), shared]), "KUBECTL_CTX_AUTO_SHELL": name}

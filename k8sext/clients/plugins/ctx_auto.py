@@ -1,6 +1,7 @@
 """`kubectl ctx-auto`: the context that fits where you are.
 
-Run by hand it chooses by the rules (see `rules`), or what you name. Run by the shell before each prompt, it chooses without being
+Run by hand it chooses by the rules (see `rules`), or what you name. Run by the shell before each prompt, it chooses
+without being
 asked:  PROMPT_COMMAND='kubectl ctx-auto --quiet'
 """
 
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> int:
         return _shell(name, options.kubeconfig)
     changed = contexts.switch(kubectl, found, name, _previous(options))
     if options.namespace:
-        kubectl.run("config", "set-context", name, f"--namespace={options.namespace}")
+        kubectl.run("config", "set-context", f"--namespace={options.namespace}", "--", name)
     if changed or not options.quiet:
         print(f"{'Switched to' if changed else 'Stays at'} {name}{why}.")
     return 0
@@ -79,7 +80,7 @@ def _choose(options: argparse.Namespace, found: contexts.Contexts) -> tuple[str,
         return named, ""
     if options.pick:
         return _pick(found)
-    place = rules.Place(Path.cwd(), os.environ)
+    place = rules.here(os.environ)
     path = rules.rules_file(os.environ)
     for rule in rules.read(path):
         if place.fits(rule):
@@ -111,6 +112,8 @@ def _read_previous(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise UserError("There is no previous context yet: switch once by name first.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"The previous context cannot be read from {path} ({error}): name one.") from None
 
 
 def _shell(name: str, kubeconfig: str | None) -> int:

@@ -13,8 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from k8sext.clients.kubectl import Json, Kubectl, UserError
+from k8sext.clients.kubectl import Kubectl, UserError
 from k8sext.clients.plugins import exec_plan, plugin
+from k8sext.kube.objects import Json
+from k8sext.kube.pod import all_containers
 
 SHELL = ["sh"]
 START_WITHIN = 60.0
@@ -52,6 +54,8 @@ def main(arguments: list[str]) -> int:
     """Run the plugin. Returns the exit code of the command (with exec, this process becomes kubectl)."""
     ours, command = _split(arguments)
     options = parser().parse_args(ours)
+    options.as_user = exec_plan.number_of(options.as_user) or exec_plan.name_of(options.as_user)
+    options.pod = exec_plan.pod_of(options.pod)
     if not command:
         options.stdin, options.tty, command = True, options.tty or sys.stdin.isatty(), SHELL
     kubectl = plugin.kubectl_of(options)
@@ -107,13 +111,13 @@ def _ephemeral(
     command: list[str],
 ) -> int:
     user = options.as_user
-    number = user if user.isdigit() else (inside.wanted if inside else "")
+    number = exec_plan.number_of(user) or (inside.wanted if inside else "")
     reason = exec_plan.why_not(user, inside) if options.method == "auto" else "it was asked for"
     if not number:
         raise UserError(
             f"{reason[:1].upper()}{reason[1:]}, and Kubernetes knows users by number only: give the number of {user}."
         )
-    image = options.image or next(c["image"] for c in pod["spec"]["containers"] if c["name"] == target)
+    image = options.image or next(c["image"] for c in all_containers(pod) if c["name"] == target)
     name = _free_name(pod, number)
     arguments, fields = exec_plan.ephemeral(
         number, inside.group if inside else "", name, target, image, once=options.stdin
@@ -180,7 +184,8 @@ def _started(kubectl: Kubectl, pod: str, name: str, number: str) -> None:
         if waiting.get("reason") in REASONS or time.monotonic() > deadline:
             what = waiting.get("message") or waiting.get("reason") or f"it did not start within {START_WITHIN:.0f} s"
             raise UserError(
-                f"The node cannot run a container as user {number} ({what.rstrip('.')}): a runtime with root on the node can, "
+                f"The node cannot run a container as user {number} ({what.rstrip('.')}): a runtime with root on the "
+                "node can, "
                 "or an image whose own user is that one."
             )
         time.sleep(0.1)

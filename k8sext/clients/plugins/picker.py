@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import termios
 import tty
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from k8sext.clients.kubectl import UserError
 
@@ -22,7 +23,8 @@ def pick(names: Sequence[str], current: str) -> str | None:
     before = termios.tcgetattr(keyboard)
     try:
         tty.setraw(keyboard)
-        return choose(names, current, lambda: os.read(keyboard, 16).decode(errors="replace"), _draw)
+        keys = _keys(lambda: os.read(keyboard, 1024).decode(errors="replace"))
+        return choose(names, current, lambda: next(keys), _draw)
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
         sys.stderr.write("\x1b[J")
@@ -52,10 +54,18 @@ def choose(
             search, place = search + pressed, 0
 
 
+def _keys(read: Callable[[], str]) -> Iterator[str]:
+    """Yield one key after the other: what is typed fast or pasted comes in one piece. Nothing at the end of input."""
+    while text := read():
+        yield from re.findall(r"\x1b\[[0-9;]*[ -/]*[@-~]|.", text, re.DOTALL)
+    yield ""
+
+
 def _draw(search: str, lines: Sequence[str], place: int) -> None:
     first = max(0, place - ROWS + 1)
     shown = list(enumerate(lines))[first : first + ROWS]
-    rows = [f"\x1b[7m{line}\x1b[0m" if number == place else line for number, line in shown]
-    text = "\r\n".join([f"search: {search}", *rows])
+    width = os.get_terminal_size(sys.stderr.fileno()).columns - 1  # a line that went on in the next would stay there
+    rows = [f"\x1b[7m{line[:width]}\x1b[0m" if number == place else line[:width] for number, line in shown]
+    text = "\r\n".join([f"search: {search}"[:width], *rows])
     sys.stderr.write(f"\r\x1b[J{text}\x1b[{len(rows)}A\r" if rows else f"\r\x1b[J{text}\r")
     sys.stderr.flush()

@@ -41,7 +41,10 @@ def kubectl_of(options: argparse.Namespace, *without: str) -> Kubectl:
 
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:
-    """Run a plugin's main function and end the process with its exit code; an error is one sentence and code 1."""
+    """Run a plugin's main function and end the process with its exit code; an error is one sentence and code 1.
+
+    So is what the system refuses: a file that cannot be read, a disk that is full, a program that is not there.
+    """
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -52,5 +55,8 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        print(f"Error: {error.filename or 'The system'} cannot be used: {error.strerror or error}.", file=sys.stderr)
         code = 1
     sys.exit(code)

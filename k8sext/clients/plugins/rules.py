@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import cast
 
 from k8sext.clients.kubectl import UserError
 
@@ -38,7 +39,8 @@ class Rule:
 class Place:
     """Where the user is: what conditions are asked about."""
 
-    folder: Path
+    folders: tuple[Path, ...]
+    """The folder as the shell calls it, and where it really is; none when it was deleted."""
     environment: Mapping[str, str]
 
     def fits(self, rule: Rule) -> bool:
@@ -46,11 +48,15 @@ class Place:
         return all(getattr(self, f"_{name}")(pattern) for name, pattern in rule.conditions.items())
 
     def _folder(self, pattern: str) -> bool:
-        wanted = str(Path(pattern).expanduser())
-        return any(fnmatchcase(str(folder), wanted) for folder in (self.folder, *self.folder.parents))
+        plain = Path(pattern).expanduser()
+        wanted = {str(path).replace("[", "[[]") for path in (plain, plain.resolve())}  # only * and ? are patterns
+        above = {str(path) for folder in self.folders for path in (folder, *folder.parents)}
+        return any(fnmatchcase(path, form) for path in above for form in wanted)
 
     def _git(self, pattern: str) -> bool:
-        command = ["git", "-C", str(self.folder), "config", "--get", "remote.origin.url"]
+        if not self.folders:
+            return False
+        command = ["git", "-C", str(self.folders[0]), "config", "--get", "remote.origin.url"]
         try:
             remote = subprocess.run(command, capture_output=True, text=True).stdout.strip()
         except FileNotFoundError:
@@ -62,15 +68,28 @@ class Place:
         return name in self.environment and fnmatchcase(self.environment[name], value or "*")
 
 
+def here(environment: Mapping[str, str]) -> Place:
+    """Return where this process is: by the name that the shell gives to its folder ($PWD), too, as git does it."""
+    try:
+        real = Path.cwd()
+    except FileNotFoundError:
+        return Place((), environment)
+    called = Path(environment.get("PWD", ""))
+    same = called.is_absolute() and called.exists() and called.samefile(real)
+    return Place((called, real) if same else (real,), environment)
+
+
 def address(remote: str) -> str:
-    """Return HOST/PATH of a git remote, however it is written: git@host:a/b.git, ssh://git@host/a/b, https://host/a/b."""
+    """Return HOST/PATH of a git remote, however it is written: git@host:a/b.git, ssh://git@host/a/b,
+    https://host/a/b."""
     plain = re.sub(r"^\w+://", "", remote)
     plain = re.sub(r"^[^@/]*@", "", plain)
     return re.sub(r":(?!\d+/)", "/", plain, count=1).removesuffix("/").removesuffix(".git")
 
 
 def rules_file(environment: Mapping[str, str]) -> Path:
-    """Return where the rules stand: $KUBECTL_CTX_AUTO_RULES, else kubectl-ctx-auto.toml in the user's configuration folder."""
+    """Return where the rules stand: $KUBECTL_CTX_AUTO_RULES, else kubectl-ctx-auto.toml in the user's configuration
+    folder."""
     if named := environment.get("KUBECTL_CTX_AUTO_RULES"):
         return Path(named)
     return Path(environment.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kubectl-ctx-auto.toml"
@@ -81,19 +100,26 @@ def read(path: Path) -> list[Rule]:
     import tomllib
 
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("rule", [])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise UserError(f"The rules in {path} cannot be read: {error}.") from None
-    return [_rule(path, number, entry) for number, entry in enumerate(entries, start=1)]
+    entries: object = content.get("rule", [])
+    if not isinstance(entries, list) or set(content) - {"rule"}:
+        raise UserError(
+            f"The rules in {path} make no sense: each begins with a line [[rule]], and nothing else stands there."
+        )
+    return [_rule(path, number, entry) for number, entry in enumerate(cast("list[object]", entries), start=1)]
 
 
-def _rule(path: Path, number: int, entry: dict[str, str]) -> Rule:
+def _rule(path: Path, number: int, found: object) -> Rule:
+    entry = cast("dict[str, str]", found) if isinstance(found, dict) else {}
     conditions = {name: value for name, value in entry.items() if name != "context"}
     unknown = sorted(set(conditions) - set(CONDITIONS))
     if unknown or "context" not in entry or not conditions or not all(isinstance(v, str) for v in entry.values()):
         raise UserError(
-            f"Rule {number} in {path} makes no sense: give it a context and one or more of {', '.join(CONDITIONS)}, as text."
+            f"Rule {number} in {path} makes no sense: give it a context and one or more of {', '.join(CONDITIONS)}, as "
+            "text."
         )
     return Rule(entry["context"], conditions)

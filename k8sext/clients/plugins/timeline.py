@@ -1,7 +1,8 @@
 """What a pod's status tells about its past: when its containers ran, and so when the pod was up.
 
-The status holds, for each container, the run that is under way and the one before it, and nothing older. So the past of a pod is
-known from some moment on (for a pod that was never restarted: from its first start), and all here speaks of that time alone.
+The status holds, for each container, the run that is under way and the one before it, and nothing older. So the past of
+a pod is known from some moment on (for a pod that was never restarted: from its first start), and all here speaks of
+that time alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from k8sext.clients.kubectl import Json
+from k8sext.kube.objects import Json
+from k8sext.kube.pod import all_statuses, lasting_containers, restarts
 
 Span = tuple[float, float]
 
@@ -38,11 +40,15 @@ class Uptime:
 
 
 def uptime_of(pod: Json, now: float, window: float) -> Uptime:
-    """Read a pod's status; `now` is in seconds since 1970, `window` says how many seconds of the past count."""
-    statuses: list[Json] = pod["status"].get("containerStatuses") or []
+    """Read a pod's status; `now` is in seconds since 1970, `window` says how many seconds of the past count.
+
+    A sidecar counts as a container does; an init container or an ephemeral one is over when it has done its work.
+    """
+    lasting = [container["name"] for container in lasting_containers(pod)]
+    statuses = [status for status in all_statuses(pod) if status["name"] in lasting]
     begin = max(now - window, _seconds(pod["status"].get("startTime") or pod["metadata"]["creationTimestamp"]))
     known = min(now, max([begin, *(_known_since(status, now) for status in statuses)]))
-    wanted = len(pod["spec"]["containers"])
+    wanted = len(lasting)
     spans = _common([_runs(status, now) for status in statuses], known, now) if len(statuses) == wanted else ()
     starts = [
         _seconds(status["state"]["running"]["startedAt"]) for status in statuses if "running" in status.get("state", {})
@@ -51,7 +57,7 @@ def uptime_of(pod: Json, now: float, window: float) -> Uptime:
         namespace=pod["metadata"]["namespace"],
         name=pod["metadata"]["name"],
         up=max(0.0, now - max(starts)) if starts and len(starts) == wanted else None,
-        restarts=sum(status.get("restartCount", 0) for status in statuses),
+        restarts=restarts(pod),
         known=known,
         now=now,
         spans=spans,
@@ -61,7 +67,8 @@ def uptime_of(pod: Json, now: float, window: float) -> Uptime:
 
 
 def _known_since(status: Json, now: float) -> float:
-    """Return the first start that is told of; what was before it is either waiting for the first start, or forgotten."""
+    """Return the first start that is told of; what was before it is either waiting for the first start, or
+    forgotten."""
     return min((start for start, _ in _runs(status, now) if start), default=0.0)
 
 

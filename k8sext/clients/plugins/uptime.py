@@ -1,6 +1,7 @@
 """`kubectl uptime`: how long pods have really been up.
 
-`kubectl get pods` shows the age of the *object*. A pod that is five days old and crashed a minute ago looks old and healthy there.
+`kubectl get pods` shows the age of the *object*. A pod that is five days old and crashed a minute ago looks old and
+healthy there.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from k8sext.clients.kubectl import Json, Kubectl, UserError, check
+from k8sext.clients.kubectl import Kubectl, UserError, check
 from k8sext.clients.plugins import plugin
 from k8sext.clients.plugins.timeline import Uptime, uptime_of
 from k8sext.clients.plugins.uptime_table import as_data, table
+from k8sext.kube.objects import Json
 
 SORT: dict[str, Callable[[Uptime], object]] = {
     "name": lambda pod: (pod.namespace, pod.name),
@@ -77,9 +79,9 @@ def _show(pods: list[Json], options: argparse.Namespace) -> None:
     if options.output == "json":
         print(json.dumps(as_data(found), indent=2))
     elif options.output == "yaml":
-        import yaml
+        from k8sext.kube.manifest import to_yaml
 
-        print(yaml.safe_dump(as_data(found), sort_keys=False), end="")
+        print(to_yaml(as_data(found)), end="")
     elif found:
         print(
             table(

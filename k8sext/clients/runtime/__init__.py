@@ -1,6 +1,7 @@
 """What generated clients stand on: models that lose nothing, a connection, the verbs, informers and listers.
 
-All of it is synchronous on the outside. Inside, one thread runs `k8sext.kube`, which is asynchronous (see `portal`).
+All of it is synchronous on the outside. Inside, one thread runs `k8sext.kube`, which is asynchronous (see
+`k8sext.kube.background`).
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from concurrent.futures import Future
+from typing import Generic, Literal, TypeVar
 
 from k8sext.clients.runtime.connection import Connection
 from k8sext.clients.runtime.kind import Kind
 from k8sext.clients.runtime.model import Model
 from k8sext.kube import informer as kube_informer
-from k8sext.kube.request import Json
+from k8sext.kube.objects import Json
+from k8sext.kube.request import Query
 from k8sext.kube.store import Store
 
 T = TypeVar("T", bound=Model)
@@ -26,12 +28,12 @@ class Lister(Generic[T]):
     def get(self, name: str, namespace: str = "") -> T | None:
         """Return one object, None if there is none."""
         key = f"{namespace}/{name}" if namespace else name
-        item = self._connection.portal.do(lambda: self._store.get(key))
+        item = self._connection.background.do(lambda: self._store.get(key))
         return self._kind.read(item) if item is not None else None
 
     def list(self, namespace: str = "") -> list[T]:
         """Return all objects, or those of one namespace."""
-        return [self._kind.read(item) for item in self._connection.portal.do(lambda: self._store.list(namespace))]
+        return [self._kind.read(item) for item in self._connection.background.do(lambda: self._store.list(namespace))]
 
 
 class Informer(Generic[T]):
@@ -41,29 +43,30 @@ class Informer(Generic[T]):
         lister.get("shop", "web")
     """
 
-    def __init__(self, connection: Connection, kind: Kind[T], namespace: str, query: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, kind: Kind[T], namespace: str, query: Query) -> None:
         self._connection, self._kind = connection, kind
-        self._informer = connection.portal.do(
-            lambda: kube_informer.Informer(connection.client, kind.collection(namespace), query=query)
+        self._informer = connection.background.do(
+            lambda: kube_informer.Informer(connection.client, kind.resource.collection(namespace), query=query)
         )
-        self._stop: Callable[[], None] | None = None
+        self._running: Future[None] | None = None
 
     def on_change(self, handler: Handler[T]) -> None:
-        """Call `handler` for every change from now on, in the client's thread: it must be quick, and make no requests itself."""
+        """Call `handler` for every change from now on, in the client's thread: it must be quick, and make no requests
+        itself."""
 
         def typed(change: Literal["ADDED", "MODIFIED", "DELETED"], item: Json) -> None:
             handler(change, self._kind.read(item))
 
-        self._connection.portal.do(lambda: self._informer.on_change(typed))
+        self._connection.background.do(lambda: self._informer.on_change(typed))
 
     def __enter__(self) -> Lister[T]:
-        self._stop = self._connection.portal.start(self._informer.run())
-        self._connection.portal.call(_wait(self._informer.synced))
+        self._running = self._connection.background.start(self._informer.run())
+        self._connection.background.call(_wait(self._informer.synced))
         return Lister(self._connection, self._kind, self._informer.store)
 
     def __exit__(self, *exc: object) -> None:
-        if self._stop:
-            self._stop()
+        if self._running:
+            self._running.cancel()
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from k8sext.clients.runtime.model import Model
-from k8sext.kube.request import Json
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import Resource
 
 T = TypeVar("T", bound=Model)
 
@@ -23,15 +24,10 @@ class Kind(Generic[T]):
     namespaced: bool
 
     @property
-    def api_version(self) -> str:
-        """Group and version as objects name them."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def collection(self, namespace: str = "") -> str:
-        """Return the path of the collection; without a namespace that of all namespaces."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
+    def resource(self) -> Resource:
+        """Where its objects stand in the API."""
+        return Resource(self.group, self.version, self.plural, self.namespaced)
 
     def read(self, item: Json) -> T:
         """Return the object as its model; the items of a list leave out apiVersion and kind, which are put in."""
-        return self.model.from_dict({"apiVersion": self.api_version, "kind": self.kind} | item)
+        return self.model.from_dict({"apiVersion": self.resource.api_version, "kind": self.kind} | item)

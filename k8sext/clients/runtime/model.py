@@ -6,11 +6,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from k8sext.kube.request import Json
+from k8sext.kube.objects import Json
 
 
 class Model(BaseModel):
-    """An object, or a part of one. Reading and writing it loses nothing: fields we do not know are kept, absent ones stay absent."""
+    """An object, or a part of one. Reading and writing it loses nothing: fields we do not know are kept, absent ones
+    stay absent."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 

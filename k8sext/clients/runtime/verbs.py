@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from k8sext.clients.runtime.connection import Connection
 from k8sext.clients.runtime.informer import Informer
@@ -12,7 +12,8 @@ from k8sext.clients.runtime.kind import Kind
 from k8sext.clients.runtime.model import Model, Scale
 from k8sext.kube import request as rest
 from k8sext.kube import watch
-from k8sext.kube.request import ApiError, Json
+from k8sext.kube.objects import Json
+from k8sext.kube.request import ApiError, Body, Query
 
 T = TypeVar("T", bound=Model)
 PatchKind = Literal["merge", "strategic", "json", "apply"]
@@ -47,35 +48,39 @@ class Resource(Generic[T]):
         self.connection, self.kind, self.namespace = connection, kind, namespace
 
     def _path(self, name: str, subresource: str = "") -> str:
+        self._check_namespace(name)
+        return self.kind.resource.path(name, self.namespace, subresource)
+
+    def _collection(self) -> str:
+        self._check_namespace("")
+        return self.kind.resource.collection(self.namespace)
+
+    def _check_namespace(self, name: str) -> None:
         if self.kind.namespaced and not self.namespace:
             raise ValueError(f"{self.kind.kind} {name} belongs to a namespace: write {self.kind.plural}('NAMESPACE').")
-        return "/".join(filter(None, (self.kind.collection(self.namespace), name, subresource)))
 
     def _body(self, item: T) -> tuple[str, Json]:
-        body: Json = {"apiVersion": self.kind.api_version, "kind": self.kind.kind} | item.to_dict()
+        body: Json = {"apiVersion": self.kind.resource.api_version, "kind": self.kind.kind} | item.to_dict()
         return body.get("metadata", {}).get("name", ""), body
 
     def _put(self, item: T, subresource: str = "") -> T:
         name, body = self._body(item)
         return self.kind.read(self.connection.request("PUT", self._path(name, subresource), body))
 
-    def _patch(self, name: str, subresource: str, body: Any, kind: PatchKind, query: dict[str, Any]) -> T:
+    def _patch(self, name: str, subresource: str, body: Body, kind: PatchKind, query: Query) -> T:
         path = self._path(name, subresource)
         return self.kind.read(
             self.connection.request("PATCH", path, body, query=query, content_type=CONTENT_TYPES[kind])
         )
 
-    def _apply(self, item: T, subresource: str, manager: str, force: bool) -> T:
-        name, body = self._body(item)
-        return self._patch(name, subresource, body, "apply", _owner(manager, force))
+
+def _owner(manager: str, force: bool) -> dict[str, str | int]:
+    return {"fieldManager": manager, **({"force": "true"} if force else {})}
 
 
-def _owner(manager: str, force: bool) -> dict[str, Any]:
-    return {"fieldManager": manager} | ({"force": "true"} if force else {})
-
-
-def _selectors(labels: str, fields: str) -> dict[str, Any]:
-    return {name: value for name, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+def _selectors(labels: str, fields: str) -> dict[str, str | int]:
+    named: dict[str, str | int] = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: value for name, value in named.items() if value}
 
 
 class Get(Resource[T]):
@@ -91,11 +96,11 @@ class List(Resource[T]):
 
     def list(self, *, labels: str = "", fields: str = "") -> list[T]:
         """Return all objects that the selectors allow; a long list is fetched in pages."""
-        query: dict[str, Any] = _selectors(labels, fields) | {"limit": PAGE}
+        query = _selectors(labels, fields) | {"limit": PAGE}
         found: list[T] = []
         while True:
             try:
-                answer = self.connection.request("GET", self.kind.collection(self.namespace), query=query)
+                answer = self.connection.request("GET", self.kind.resource.collection(self.namespace), query=query)
             except ApiError as error:
                 if error.code != 410 or "continue" not in query:
                     raise
@@ -108,9 +113,9 @@ class List(Resource[T]):
 
     def watch(self, *, labels: str = "", fields: str = "") -> Iterator[Listed[T] | Change[T]]:
         """Yield what there is, then every change, for ever; failures are survived (see k8sext.kube.watch)."""
-        client, path = self.connection.client, self.kind.collection(self.namespace)
+        client, path = self.connection.client, self.kind.resource.collection(self.namespace)
         stream = watch.list_and_watch(client, path, query=_selectors(labels, fields))
-        for change in self.connection.portal.iterate(stream):
+        for change in self.connection.background.iterate(stream):
             if isinstance(change, watch.Listed):
                 yield Listed([self.kind.read(item) for item in change.items])
             else:
@@ -126,7 +131,7 @@ class Create(Resource[T]):
 
     def create(self, item: T) -> T:
         """Create an object and return it as the server stored it. Raises ApiError (code 409 when the name is taken)."""
-        return self.kind.read(self.connection.request("POST", self._path(""), self._body(item)[1]))
+        return self.kind.read(self.connection.request("POST", self._collection(), self._body(item)[1]))
 
 
 class Update(Resource[T]):
@@ -141,9 +146,10 @@ class Patch(Resource[T]):
     """Objects can be changed in part."""
 
     def patch(
-        self, name: str, body: Any, kind: PatchKind = "merge", *, manager: str = "k8sext", force: bool = False
+        self, name: str, body: Body, kind: PatchKind = "merge", *, manager: str = "k8sext", force: bool = False
     ) -> T:
-        """Change an object: "merge" and "strategic" take the fields to change, "json" a list of operations, "apply" see apply().
+        """Change an object: "merge" and "strategic" take the fields to change, "json" a list of operations, "apply" see
+        apply().
 
         `manager` and `force` are for "apply" alone. The server has no strategic merge patch for custom resources.
         """
@@ -154,7 +160,8 @@ class Patch(Resource[T]):
 
         Raises ApiError (code 409 when another manager owns one of them, unless `force`).
         """
-        return self._apply(item, "", manager, force)
+        name, body = self._body(item)
+        return self._patch(name, "", body, "apply", _owner(manager, force))
 
 
 class Delete(Resource[T]):
@@ -170,7 +177,7 @@ class DeleteCollection(Resource[T]):
 
     def delete_collection(self, *, labels: str = "", fields: str = "") -> None:
         """Delete all objects that the selectors allow; in a namespace, never in all of them at once."""
-        self.connection.request("DELETE", self._path(""), query=_selectors(labels, fields))
+        self.connection.request("DELETE", self._collection(), query=_selectors(labels, fields))
 
 
 class Standard(Get[T], List[T], Create[T], Update[T], Patch[T], Delete[T], DeleteCollection[T]):
@@ -184,13 +191,9 @@ class WithStatus(Resource[T]):
         """Replace the status; all other fields are ignored."""
         return self._put(item, "status")
 
-    def patch_status(self, name: str, body: Any, kind: PatchKind = "merge") -> T:
+    def patch_status(self, name: str, body: Body, kind: PatchKind = "merge") -> T:
         """Change the status in part."""
         return self._patch(name, "status", body, kind, {})
-
-    def apply_status(self, item: T, manager: str, *, force: bool = False) -> T:
-        """Make the status have these fields."""
-        return self._apply(item, "status", manager, force)
 
 
 class WithScale(Resource[T]):

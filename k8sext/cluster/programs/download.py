@@ -1,7 +1,8 @@
 """Official releases, checked against the checksums published beside them.
 
-Addresses: https://kubernetes.io/releases/download/ and https://github.com/etcd-io/etcd/releases. K8SEXT_KUBERNETES_MIRROR and
-K8SEXT_ETCD_MIRROR name other places with the same folders and files, for classrooms without internet.
+Addresses: https://kubernetes.io/releases/download/ and https://github.com/etcd-io/etcd/releases.
+K8SEXT_KUBERNETES_MIRROR and K8SEXT_ETCD_MIRROR name other places with the same folders and files, for classrooms
+without internet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,24 +31,37 @@ TRIES = 3
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Release:
+    """Where a program is published: the address of the file that holds it, and that of its SHA-256."""
+
+    name: str
+    address: str
+    sums: str
+    member: str = ""
+    """The file is a tar archive, in which the program is this."""
+
+
 def fetch(names: Iterable[str], folder: Path, architecture: str, progress: Progress) -> None:
     """Put the named programs into folder, each whole and checked or not at all.
 
     Raises Unavailable when the place cannot be reached, ClusterError when a checksum does not fit.
     """
-    asyncio.run(_fetch_all(list(names), folder, architecture, progress))
+    fetch_releases([_release(name, architecture) for name in names], folder, progress)
 
 
-async def _fetch_all(names: list[str], folder: Path, architecture: str, progress: Progress) -> None:
+def fetch_releases(releases: Sequence[Release], folder: Path, progress: Progress) -> None:
+    """The same for programs of others."""
+    asyncio.run(_fetch_all(releases, folder, progress))
+
+
+async def _fetch_all(releases: Sequence[Release], folder: Path, progress: Progress) -> None:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=REACH_WITHIN, sock_read=STALLED_AFTER)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True, raise_for_status=True) as session:
-        sums = await _all([_published_sum(session, name, architecture) for name in names])
-        with progress.step(f"Downloading {', '.join(names)}", unit="MB") as step:
-            downloads = [
-                _download(session, name, checksum, folder, architecture, step)
-                for name, checksum in zip(names, sums, strict=True)
-            ]
-            await _all(downloads)
+        sums = await _all([_published_sum(session, release) for release in releases])
+        with progress.step(f"Downloading {', '.join(one.name for one in releases)}", unit="MB") as step:
+            pairs = zip(releases, sums, strict=True)
+            await _all([_download(session, release, checksum, folder, step) for release, checksum in pairs])
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
@@ -59,49 +74,47 @@ async def _all(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
     return [task.result() for task in tasks]
 
 
-def _address(name: str, architecture: str) -> str:
-    """Where the file stands that holds a program."""
+def _release(name: str, architecture: str) -> Release:
     if name == "etcd":
-        base = os.environ.get("K8SEXT_ETCD_MIRROR") or ETCD_RELEASES
-        return f"{base.rstrip('/')}/{ETCD}/etcd-{ETCD}-linux-{architecture}.tar.gz"
-    base = os.environ.get("K8SEXT_KUBERNETES_MIRROR") or KUBERNETES_RELEASES
-    return f"{base.rstrip('/')}/{KUBERNETES}/bin/linux/{architecture}/{name}"
+        base = (os.environ.get("K8SEXT_ETCD_MIRROR") or ETCD_RELEASES).rstrip("/")
+        folder = f"etcd-{ETCD}-linux-{architecture}"
+        return Release(name, f"{base}/{ETCD}/{folder}.tar.gz", f"{base}/{ETCD}/SHA256SUMS", f"{folder}/etcd")
+    base = (os.environ.get("K8SEXT_KUBERNETES_MIRROR") or KUBERNETES_RELEASES).rstrip("/")
+    address = f"{base}/{KUBERNETES}/bin/linux/{architecture}/{name}"
+    return Release(name, address, f"{address}.sha256")
 
 
-async def _published_sum(session: aiohttp.ClientSession, name: str, architecture: str) -> str:
-    """The SHA-256 published for the file that holds a program. It doubles as the question whether the place can be reached."""
-    address = _address(name, architecture)
-    sums = address.rpartition("/")[0] + "/SHA256SUMS" if name == "etcd" else f"{address}.sha256"
+async def _published_sum(session: aiohttp.ClientSession, release: Release) -> str:
+    """The SHA-256 published for a file. It doubles as the question whether the place can be reached."""
     try:
-        async with asyncio.timeout(2 * REACH_WITHIN), session.get(sums) as answer:
+        async with asyncio.timeout(2 * REACH_WITHIN), session.get(release.sums) as answer:
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Unavailable(f"{sums} cannot be reached ({_reason(error)})") from error
+        raise Unavailable(f"{release.sums} cannot be reached ({_reason(error)})") from error
+    wanted = release.address.rpartition("/")[2]
     for line in text.splitlines():
         digest, _, file = line.partition(" ")
-        if len(digest) == 64 and file.strip(" *") in ("", address.rpartition("/")[2]):
+        if len(digest) == 64 and file.strip(" *") in ("", wanted):
             return digest.lower()
-    raise Unavailable(f"{sums} names no checksum of {address.rpartition('/')[2]}")
+    raise Unavailable(f"{release.sums} names no checksum of {wanted}")
 
 
-async def _download(
-    session: aiohttp.ClientSession, name: str, checksum: str, folder: Path, architecture: str, step: Step
-) -> None:
-    address = _address(name, architecture)
-    partial = folder / f"{name}.partial"
-    digest = await _save_with_patience(session, address, partial, step)
+async def _download(session: aiohttp.ClientSession, release: Release, checksum: str, folder: Path, step: Step) -> None:
+    partial = folder / f"{release.name}.partial"
+    digest = await _save_with_patience(session, release.address, partial, step)
     if digest != checksum:
         partial.unlink()
         raise ClusterError(
-            f"{address} is not what was published: its SHA-256 is {digest}, and {checksum} was promised. "
+            f"{release.address} is not what was published: its SHA-256 is {digest}, and {checksum} was promised. "
             "The file was thrown away. Try again; if it stays so, do not trust the mirror or the network between."
         )
-    if name == "etcd":
-        _unpack(partial, f"etcd-{ETCD}-linux-{architecture}/etcd", folder / "etcd.partial-program")
+    if release.member:
+        program = folder / f"{release.name}.partial-program"
+        _unpack(partial, release.member, program)
         partial.unlink()
-        partial = folder / "etcd.partial-program"
+        partial = program
     partial.chmod(0o755)
-    partial.replace(folder / name)
+    partial.replace(folder / release.name)
 
 
 async def _save_with_patience(session: aiohttp.ClientSession, address: str, file: Path, step: Step) -> str:

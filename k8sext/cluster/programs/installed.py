@@ -19,8 +19,8 @@ ASSETS = "KUBEBUILDER_ASSETS"
 def find(names: Iterable[str]) -> dict[str, Path]:
     """Those of the named programs that are here in a version that fits.
 
-    $KUBEBUILDER_ASSETS (a folder, the convention of envtest) comes before PATH. Raises ClusterError when the learner named a folder
-    whose program does not fit: to pass over it in silence would surprise more than to stop.
+    $KUBEBUILDER_ASSETS (a folder, the convention of envtest) comes before PATH. Raises ClusterError when the learner
+    named a folder whose program does not fit: to pass over it in silence would surprise more than to stop.
     """
     with ThreadPoolExecutor() as pool:
         found = pool.map(_find, names := list(names))
@@ -33,7 +33,8 @@ def _find(name: str) -> Path | None:
         if path.exists():
             if not fits(name, version := version_of(path)):
                 raise ClusterError(
-                    f"{path} is {version or 'no program that tells its version'}, and the workbook needs {wanted(name)}: "
+                    f"{path} is {version or 'no program that tells its version'}, and the workbook needs "
+                    f"{wanted(name)}: "
                     f"put that one there, or unset {ASSETS}."
                 )
             return path.absolute()

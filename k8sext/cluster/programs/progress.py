@@ -1,4 +1,5 @@
-"""What long work says while it goes on. The silent listener is the base; the command line and the notebook have one that shows a bar."""
+"""What long work says while it goes on. The silent listener is the base; the command line and the notebook have one
+that shows a bar."""
 
 from __future__ import annotations
 

@@ -6,6 +6,14 @@ server and no connection; what must be remembered stands in the kernel (links, a
 (which pod has which address). Read in this order: `plugin` (the command), `request` (what it is asked), `bridge` (the
 five verbs), `addresses` (who has which), `ip` (how the kernel is told).
 
+| CNI | here |
+|---|---|
+| execution protocol: CNI_COMMAND, stdin, stdout | `plugin.main`, `request.decode` |
+| network configuration, prevResult | `request.Config` |
+| ADD, DEL, CHECK, GC, STATUS | `bridge.add`, `bridge.delete`, `bridge.check`, `bridge.collect`, `bridge.status` |
+| IPAM (host-local) | `addresses.Addresses` |
+| error codes | `request.CniError` |
+
     {"cniVersion": "1.1.0", "name": "pods", "type": "k8sext-bridge", "bridge": "cni0", "mtu": 1500,
      "ipam": {"subnet": "10.244.1.0/24", "rangeStart": "10.244.1.2", "rangeEnd": "10.244.1.254",
               "gateway": "10.244.1.1", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "/var/lib/cni/k8sext"}}
@@ -15,7 +23,8 @@ namespace.
 
 Why the program `ip` and no library: every distribution keeps it, its batch mode makes an attachment with two
 processes, and the reader can type every line. A netlink library for Python takes longer to import than the kernel
-takes for the whole attachment. For the same reason the modules here import little: most of a call's time is Python's start.
+takes for the whole attachment. For the same reason the modules here import little: most of a call's time is Python's
+start.
 
 Left out: IPv6, masquerading (`ipMasq` is refused), VLANs, bandwidth, other IPAM plugins, versions before 1.0.0.
 

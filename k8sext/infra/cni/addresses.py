@@ -1,9 +1,9 @@
 """IPAM: which pod's interface has which address, remembered in one file below the network's folder.
 
 Calls of a plugin are processes that may run at the same time and may be killed at any moment. So all of them wait for
-the same lock, which the kernel releases when its last holder ends: the plugin, or an `ip` that outlives it for a moment.
-The file is only ever replaced as a whole, after it has reached the disk. An address is taken before its link is made and
-given back after the link is gone: what a kill leaves behind is always found in this file.
+the same lock, which the kernel releases when its last holder ends: the plugin, or an `ip` that outlives it for a
+moment. The file is only ever replaced as a whole, after it has reached the disk. An address is taken before its link is
+made and given back after the link is gone: what a kill leaves behind is always found in this file.
 """
 
 # pathlib is a tenth of the time that an attachment takes: os it is
@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
@@ -91,8 +91,9 @@ class Addresses:
 
 
 @contextmanager
-def locked(config: Config) -> Iterator[Addresses]:
-    """Be the only one to change this network, until the block ends or this process and its children die. Raises CniError (5)."""
+def locked(config: Config) -> Generator[Addresses]:
+    """Be the only one to change this network, until the block ends or this process and its children die. Raises
+    CniError (5)."""
     try:
         os.makedirs(config.folder, exist_ok=True)
         lock = open(f"{config.folder}/lock", "w")  # noqa: SIM115

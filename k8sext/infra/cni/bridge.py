@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from ipaddress import IPv4Address
-from typing import Any
 
 from k8sext.infra.cni import ip
 from k8sext.infra.cni.addresses import Addresses, locked
@@ -65,7 +64,8 @@ def check(config: Config, who: Attachment, namespace: str) -> None:
     """Return when all is as ADD left it; raise CniError (100) with every difference in its details."""
     if config.previous is None:
         raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of ADD, in the configuration")
-    wanted = [entry.get("address") for entry in config.previous.get("ips") or [] if isinstance(entry, dict)]
+    told: list[Json] = config.previous.get("ips") or []
+    wanted = [entry.get("address") for entry in told]
     with locked(config) as addresses:
         address = addresses.of(who)
     problems = [] if address else [f"no address is noted for {who.container} {who.interface}"]
@@ -83,7 +83,7 @@ def collect(config: Config) -> None:
     """
     if config.valid is None:
         return
-    failures = []
+    failures: list[str] = []
     with locked(config) as addresses:
         for who in {*addresses.owners.values()} - {*config.valid}:
             try:
@@ -174,8 +174,9 @@ def _allow_forwarding() -> None:
 
 def _result(config: Config, who: Attachment, address: IPv4Address, namespace: str) -> Json:
     """What ADD answers: a previous plugin's result with ours behind it."""
-    before: dict[str, Any] = config.previous or {}
-    interfaces = [*(before.get("interfaces") or [])]
+    before = config.previous or Json()
+    interfaces: list[Json] = before.get("interfaces") or []
+    addresses: list[Json] = before.get("ips") or []
     ours = [
         {"name": config.bridge, "mac": _mac("0a:58", config.gateway)},
         {"name": cable(who), "mac": _mac("0a:59", address)},
@@ -189,7 +190,7 @@ def _result(config: Config, who: Attachment, address: IPv4Address, namespace: st
     return {
         "cniVersion": config.version,
         "interfaces": [*interfaces, *ours],
-        "ips": [*(before.get("ips") or []), entry],
+        "ips": [*addresses, entry],
         "routes": [*(before.get("routes") or []), *config.routes],
         "dns": {**(before.get("dns") or {}), **config.dns},
     }

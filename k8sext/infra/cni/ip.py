@@ -34,7 +34,8 @@ def show(*arguments: str, namespace: str = "") -> list[dict[str, Any]]:
 
 
 def _run(command: list[str], text: str, namespace: str) -> str:
-    """Run a program with standard streams in memory; the module `subprocess` takes longer to import than `ip` to run."""
+    """Run a program with standard streams in memory; the module `subprocess` takes longer to import than `ip` to
+    run."""
     command = ["nsenter", f"--net={namespace}", "--", *command] if namespace else command
     streams = [os.memfd_create(name) for name in ("input", "output", "errors")]
     try:

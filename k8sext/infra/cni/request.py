@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 SUPPORTED = ("1.0.0", "1.1.0")
 INCOMPATIBLE, UNSUPPORTED_FIELD, BAD_ENVIRONMENT, IO_FAILURE, NOT_DECODED, BAD_CONFIG = 1, 2, 4, 5, 6, 7
@@ -66,7 +66,7 @@ def decode(text: bytes) -> Json:
         raise CniError(NOT_DECODED, f"standard input is not JSON: {problem}") from None
     if not isinstance(found, dict):
         raise CniError(NOT_DECODED, "standard input is JSON but not an object: pass a network configuration")
-    return found
+    return cast(Json, found)
 
 
 def attachment(environment: Mapping[str, str]) -> Attachment:
@@ -175,8 +175,9 @@ def _previous(document: Json) -> Json | None:
         return None
     previous = _object(document, "prevResult")
     for key in ("interfaces", "ips", "routes"):
-        if not isinstance(previous.get(key) or [], list):
-            raise CniError(BAD_CONFIG, f"prevResult.{key} must be a list")
+        entries: object = previous.get(key) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in cast(list[object], entries)):
+            raise CniError(BAD_CONFIG, f"prevResult.{key} must be a list of objects")
     _object(previous, "dns")
     return previous
 
@@ -204,4 +205,4 @@ def _object(document: Json, key: str) -> Json:
     found = document.get(key, {})
     if not isinstance(found, dict):
         raise CniError(BAD_CONFIG, f"{key} is {found!r}: an object must be given")
-    return found
+    return cast(Json, found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import re
 import signal
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from k8sext.infra.cri.oci.settings import OciSettings
+    from k8sext.infra.cri.server import Machine
 
 
 def main() -> None:
-    """Parse the command line and serve until SIGTERM or SIGINT. Containers go on; `k8sext.infra.cri.stop_all` ends them."""
+    """Parse the command line and serve until SIGTERM or SIGINT. Containers go on; `k8sext.infra.cri.stop_all` ends
+    them."""
     options = _options(_parser())
+    os.umask(0o022)  # containers inherit it, and know nothing of who started us
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         asyncio.run(_serve(options))
@@ -28,10 +31,10 @@ def main() -> None:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    from k8sext.infra.cri.server import Machine, NodePool, NodeServer
+    from k8sext.infra.cri.server import NodePool, NodeServer
     from k8sext.infra.cri.shimclient import ShimError
 
-    machine = Machine(options.loopback, _oci(options))
+    machine = _machine(options)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -54,26 +57,31 @@ async def _serve(options: argparse.Namespace) -> None:
     await machine.streaming.close()
 
 
-def _oci(options: argparse.Namespace) -> OciSettings:
-    """Pods have a room of their own, or, for a kubelet that must reach them, the machine's network, as containerd has it."""
-    from k8sext.infra.cri.oci.possible import namespace_flags
-    from k8sext.infra.cri.oci.room import Room
-    from k8sext.infra.cri.oci.settings import OciSettings
-    from k8sext.infra.cri.oci.store import ImageStore
+def _machine(options: argparse.Namespace) -> Machine:
+    """Pods have a network namespace of their own, or, for a kubelet that must reach them, the machine's, as containerd
+    has it."""
+    from k8sext.infra.cri.handlers.oci.capability_checks import namespace_flags
+    from k8sext.infra.cri.handlers.oci.image_store import ImageStore
+    from k8sext.infra.cri.handlers.oci.network_namespace import NetworkNamespace
+    from k8sext.infra.cri.server import Machine
 
     flags = namespace_flags()
     if options.nodes is not None:
         images = ImageStore((options.root_dir.parent / "images").absolute())
-        return OciSettings(images, Room(options.root_dir, options.socket_dir, flags))
+        return Machine(options.loopback, images, NetworkNamespace(options.root_dir, options.socket_dir, flags))
     images = ImageStore((options.root / "images").absolute())
-    room = Room(options.root if options.network == "own" else None, Path(options.listen).parent, flags)
-    return OciSettings(images, room, options.default_handler)
+    folder = options.root if options.network == "own" else None
+    namespace = NetworkNamespace(folder, Path(options.listen).parent, flags)
+    return Machine(options.loopback, images, namespace, options.default_handler)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m k8sext.infra.cri",
-        description="A CRI v1 runtime whose containers are ordinary processes: for a cluster (--nodes) or one kubelet (--listen).",
+        description=(
+            "A CRI v1 runtime whose containers are ordinary processes: for a cluster (--nodes) or one kubelet "
+            "(--listen)."
+        ),
         epilog="SIGTERM ends the server and leaves the containers running; started again, it adopts them.",
     )
     parser.add_argument(
@@ -98,7 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         "--network",
         choices=("own", "machine"),
         default="own",
-        help="with --listen: where the bridge of isolated pods hangs; foreign kubelets need the machine's (default %(default)s)",
+        help=(
+            "with --listen: where the bridge of isolated pods hangs; foreign kubelets need the machine's (default "
+            "%(default)s)"
+        ),
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="with --listen: the state stands in DIR")
     parser.add_argument(

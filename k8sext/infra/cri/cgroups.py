@@ -15,10 +15,13 @@ from pathlib import Path
 
 from k8sext.infra.cri import cleanup
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.refusals import invalid
+from k8sext.infra.grpc import invalid_argument
 
 MOUNT = Path("/sys/fs/cgroup")
-NOT_ENFORCED = "limits are not enforced: no cgroup is delegated to this user (start the cluster as root or in a systemd user session)"
+NOT_ENFORCED = (
+    "limits are not enforced: no cgroup is delegated to this user (start the cluster as root or in a systemd user "
+    "session)"
+)
 log = logging.getLogger(__name__)
 
 
@@ -26,7 +29,8 @@ class Cgroups:
     """Control groups of one node's containers, in the version 1 or 2 hierarchy that this process may write to."""
 
     def __init__(self, parents: dict[str, Path]) -> None:
-        """`parents`: controller ("memory", "cpu") to the folder in which groups can be made; the same folder twice in version 2."""
+        """`parents`: controller ("memory", "cpu") to the folder in which groups can be made; the same folder twice in
+        version 2."""
         self._parents = parents
         self._unified = (MOUNT / "cgroup.controllers").exists()
 
@@ -36,7 +40,8 @@ class Cgroups:
         return {"memory", "cpu"} <= self._parents.keys()
 
     def entrances(self, container_id: str) -> list[str]:
-        """Return the files through which a process joins the container's groups: note them before you make the groups."""
+        """Return the files through which a process joins the container's groups: note them before you make the
+        groups."""
         return [str(group / "cgroup.procs") for group in self._groups(container_id)]
 
     def create(self, container_id: str, resources: api.LinuxContainerResources) -> None:
@@ -46,7 +51,10 @@ class Cgroups:
         self.limit(container_id, resources)
 
     def limit(self, container_id: str, resources: api.LinuxContainerResources) -> None:
-        """Set the limits, also of a container that runs. Raises Refusal for what the kernel calls no limit, OSError for other trouble."""
+        """Set the limits, also of a container that runs.
+
+        Raises StatusError for what the kernel calls no limit, OSError for other trouble.
+        """
         if not self.enforced:
             return
         try:
@@ -54,7 +62,7 @@ class Cgroups:
         except OSError as problem:
             if problem.errno not in (errno.EINVAL, errno.ERANGE):
                 raise
-            raise invalid(f"the kernel takes no such limits of memory or processor: {problem}") from problem
+            raise invalid_argument(f"the kernel takes no such limits of memory or processor: {problem}") from problem
 
     def _write(self, container_id: str, resources: api.LinuxContainerResources) -> None:
         memory, cpu = (self._parents[controller] / _name(container_id) for controller in ("memory", "cpu"))

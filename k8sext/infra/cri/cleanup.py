@@ -5,14 +5,13 @@ library only.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from k8sext.infra.cri.shim.processes import start_time
+from k8sext.infra.cri.shim.processes import send_signal, start_time
 
 PATIENCE = 5.0
 
@@ -23,9 +22,9 @@ def stop_all(root_dir: Path, socket_dir: Path) -> None:
     Stop the server first (SIGTERM): it would replace a supervisor that dies.
     """
     stop([shim.parent for shim in root_dir.glob("*/cri/shim.json")])
-    room = _recorded(root_dir / "room.json", "pid")
+    keeper = _recorded(root_dir / "room.json", "pid")  # of the pods' network namespace
     (root_dir / "room.json").unlink(missing_ok=True)
-    _end(room, signal.SIGKILL)
+    _end(keeper, signal.SIGKILL)
     for pattern in ("cri-*.sock", "shim-*.sock", "pods.sock"):
         for socket in socket_dir.glob(pattern):
             socket.unlink(missing_ok=True)
@@ -42,9 +41,8 @@ def stop(folders: Iterable[Path]) -> None:
             entrances += _read(file).get("cgroups", [])
     _end(shims, signal.SIGTERM)
     _end(shims, signal.SIGKILL)
-    _end(
-        inits, signal.SIGTERM
-    )  # had their supervisor been killed, the kernel would have told them; this is the second lock on the door
+    # had their supervisor been killed, the kernel would have told them; this makes sure
+    _end(inits, signal.SIGTERM)
     remove_groups(entrances)
 
 
@@ -55,7 +53,8 @@ def remove_groups(entrances: Iterable[str]) -> None:
 
 
 def remove_group(group: Path) -> bool:
-    """Remove a cgroup and return whether it is gone: the kernel may take the last process out of it after that has been waited for."""
+    """Remove a cgroup and return whether it is gone: the kernel may take the last process out of it after that has been
+    waited for."""
     try:
         group.rmdir()
     except FileNotFoundError:
@@ -67,11 +66,7 @@ def remove_group(group: Path) -> bool:
 
 def _end(processes: list[tuple[int, int]], number: signal.Signals) -> None:
     for pid, started in processes:
-        if start_time(pid) == started:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
+        send_signal(pid, number, lambda pid=pid, started=started: start_time(pid) == started)
     _wait(lambda: not any(_runs(pid, started) for pid, started in processes))
 
 

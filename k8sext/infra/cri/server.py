@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
-import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
-
-from k8sext.infra.cri import cgroups, cleanup, isolation
+from k8sext.infra import nodes
+from k8sext.infra.addresses import pod_range
+from k8sext.infra.cri import cgroups, cleanup
+from k8sext.infra.cri.handlers.by_name import Handlers
+from k8sext.infra.cri.handlers.oci.handler import OciHandler
+from k8sext.infra.cri.handlers.oci.image_store import ImageStore
+from k8sext.infra.cri.handlers.oci.network_namespace import NetworkNamespace
+from k8sext.infra.cri.handlers.process import isolation
+from k8sext.infra.cri.handlers.process.handler import ProcessHandler
 from k8sext.infra.cri.images import ImageService
 from k8sext.infra.cri.lifecycle import Node
-from k8sext.infra.cri.oci.settings import OciSettings
 from k8sext.infra.cri.proto import api_pb2_grpc
-from k8sext.infra.cri.refusals import TellRefusals
 from k8sext.infra.cri.service import RuntimeService
-from k8sext.infra.cri.shimclient import ShimError
-from k8sext.infra.cri.state import remove_tree
+from k8sext.infra.cri.shimclient import ShimClient, ShimError
+from k8sext.infra.cri.store import Store, remove_tree
 from k8sext.infra.cri.streaming import StreamingServer
+from k8sext.infra.grpc import check_socket_path, make_server
 
-LONGEST_SOCKET_PATH = 107
-POLL_SECONDS = 0.25
-GRPC_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
 log = logging.getLogger(__name__)
 
 
 class Machine:
     """What all nodes of this process share."""
 
-    def __init__(self, loopback: str, oci: OciSettings) -> None:
-        """Probe the machine once."""
-        self.oci = oci
-        self.loopback = loopback
-        self.isolation = isolation.probe()
+    def __init__(
+        self, loopback: str, images: ImageStore, namespace: NetworkNamespace, default_handler: str = "process"
+    ) -> None:
+        """Probe the machine once. `loopback` (127.X) stands for the pod network, `namespace` is where bridges are."""
+        self._loopback, self._images, self._namespace, self._default = loopback, images, namespace, default_handler
+        self._isolation = isolation.probe()
         self.groups = cgroups.probe()
         self.streaming = StreamingServer()
-        log.info(
-            "mounts by: %s; %s",
-            self.isolation.name,
-            "limits enforced" if self.groups.enforced else cgroups.NOT_ENFORCED,
+        limits = "limits enforced" if self.groups.enforced else cgroups.NOT_ENFORCED
+        log.info("mounts by: %s; %s", self._isolation.name, limits)
+
+    def handlers(self, index: int, store: Store, shim: ShimClient) -> Handlers:
+        """All that a RuntimeClass can choose on a node; `index` is the node's number."""
+        return Handlers(
+            ProcessHandler(store, self._isolation, self._loopback),
+            OciHandler(store, shim, self._images, self._namespace, f"k8sext{index}"),
+            default=self._default,
         )
 
 
@@ -50,22 +57,21 @@ class NodeServer:
     """The CRI server of one node."""
 
     def __init__(self, machine: Machine, name: str, folder: Path, listen: Path, shim_socket: Path, index: int) -> None:
-        """`folder` holds the state; `listen` and `shim_socket` are unix socket paths. Raise ValueError for a path that is too long."""
+        """`folder` holds the state; `listen` and `shim_socket` are unix socket paths. Raise ValueError for a path that
+        is too long."""
         for path in (listen, shim_socket):
-            if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-                raise ValueError(
-                    f"the socket path {path} is longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter --socket-dir or --listen"
-                )
+            check_socket_path(path, "--socket-dir or --listen")
         self.name, self.index, self.folder, self._listen, self._machine = name, index, folder, listen, machine
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
-        self._node = Node(folder, shim_socket, machine.isolation, machine.groups, index, machine.loopback, machine.oci)
-        self._server = grpc.aio.server(interceptors=[TellRefusals()], options=GRPC_OPTIONS)
+        handlers = partial(machine.handlers, index)
+        self._node = Node(folder, shim_socket, machine.groups, pod_range(index), handlers)
+        self._server = make_server("runtime")
 
     async def start(self) -> None:
         """Take over what runs and answer calls."""
         await self._node.open()
-        images = ImageService(self.folder, self._machine.oci.images, self._machine.oci.default_handler)
+        images = ImageService(self.folder, self._node.handlers)
         api_pb2_grpc.add_ImageServiceServicer_to_server(images, self._server)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(
             RuntimeService(self._node, images, self._machine.streaming), self._server
@@ -99,25 +105,18 @@ class NodePool:
 
     async def run(self) -> None:
         """Follow the file until cancelled; then stop serving and leave the containers running."""
-        seen: tuple[int, int] | None = None
         try:
-            while True:
-                if (stamp := _stamp(self._file)) != seen and await self._follow():
-                    seen = stamp
-                await asyncio.sleep(POLL_SECONDS)
+            await nodes.follow(self._file, self._make_so)
         finally:
             await asyncio.gather(*(server.stop() for server in self._servers.values()))
             await self._machine.streaming.close()
 
-    async def _follow(self) -> bool:
+    async def _make_so(self, wanted: nodes.Nodes) -> bool:
         """Make what runs as the file says; return whether that succeeded."""
-        nodes = self._desired()
-        if nodes is None:
-            return False
         results = await asyncio.gather(
-            *(self._run_node(node) for node in nodes.values() if node["state"] == "running"),
-            *(self._end_node(name, removed=False) for name, node in nodes.items() if node["state"] != "running"),
-            *(self._end_node(name, removed=True) for name in self._present() - nodes.keys()),
+            *(self._run_node(spec) for spec in wanted.running),
+            *(self._end_node(spec.name, removed=False) for spec in wanted.specs.values() if spec not in wanted.running),
+            *(self._end_node(name, removed=True) for name in self._present() - wanted.specs.keys()),
             return_exceptions=True,
         )
         problems = [result for result in results if result is not None]
@@ -127,23 +126,15 @@ class NodePool:
             )
         return not problems
 
-    def _desired(self) -> dict[str, dict[str, Any]] | None:
-        try:
-            nodes = json.loads(self._file.read_text(encoding="utf-8"))["nodes"]
-            return {_plain_name(node["name"]): node for node in nodes}
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            log.warning("%s cannot be read, nothing is changed: %s", self._file, problem)
-            return None
-
     def _present(self) -> set[str]:
         return {*self._servers, *(folder.parent.name for folder in self._root.glob("*/cri"))}
 
-    async def _run_node(self, node: dict[str, Any]) -> None:
-        name = node["name"]
+    async def _run_node(self, spec: nodes.NodeSpec) -> None:
+        name = spec.name
         if name in self._servers:
             return
         listen, shim = self._sockets / f"cri-{name}.sock", self._sockets / f"shim-{name}.sock"
-        server = NodeServer(self._machine, name, self._root / name / "cri", listen, shim, int(node["index"]))
+        server = NodeServer(self._machine, name, self._root / name / "cri", listen, shim, spec.index)
         await server.start()
         self._servers[name] = server
 
@@ -155,21 +146,6 @@ class NodePool:
             await asyncio.to_thread(cleanup.stop, [self._root / name / "cri"])
         if removed:
             await asyncio.to_thread(remove_tree, self._root / name)
-
-
-def _plain_name(name: str) -> str:
-    """Return a node's name if it may become part of a path; raise ValueError otherwise."""
-    if not name or "/" in name or name.startswith("."):
-        raise ValueError(f"{name!r} is not a node's name")
-    return name
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        found = file.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_mtime_ns, found.st_ino)
 
 
 def _lock(folder: Path) -> Any:

@@ -14,16 +14,16 @@ from typing import Any
 from grpc import StatusCode
 
 from k8sext import __version__
-from k8sext.infra.cri import programs, statuses
+from k8sext.infra.cri import statuses
 from k8sext.infra.cri.cgroups import NOT_ENFORCED
 from k8sext.infra.cri.images import ImageService
-from k8sext.infra.cri.lifecycle import HANDLERS, Node
+from k8sext.infra.cri.lifecycle import Node
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
-from k8sext.infra.cri.state import Container
 from k8sext.infra.cri.stats import container_stats
+from k8sext.infra.cri.store import Container
 from k8sext.infra.cri.streaming import StreamingServer, run_to_end
-from k8sext.infra.refusals import Refusal, invalid, not_found
+from k8sext.infra.grpc import StatusError, invalid_argument, not_found
 
 EVENTS_WAITING = 1000
 
@@ -45,9 +45,10 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def Status(self, request: api.StatusRequest, context: Any) -> api.StatusResponse:
         """Ready, with a network: who answers, can run pods."""
         conditions = [api.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")]
-        handlers = [api.RuntimeHandler(name=name, features=api.RuntimeHandlerFeatures()) for name in HANDLERS]
+        names = self._node.handlers.names
+        handlers = [api.RuntimeHandler(name=name, features=api.RuntimeHandlerFeatures()) for name in names]
         info = {
-            "isolation": self._node.isolation.name,
+            "isolation": self._node.handlers.find("").isolation,
             "limits": "enforced" if self._node.groups.enforced else NOT_ENFORCED,
         }
         return api.StatusResponse(
@@ -70,7 +71,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
             try:
                 self._node.pod_cidr = ipaddress.IPv4Network(cidr)
             except ValueError as problem:
-                raise invalid(f"the pod CIDR {cidr!r} is not an IPv4 range: {problem}") from None
+                raise invalid_argument(f"the pod CIDR {cidr!r} is not an IPv4 range: {problem}") from None
         return api.UpdateRuntimeConfigResponse()
 
     # ---- sandboxes ----
@@ -105,7 +106,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
         containers = [
             statuses.container_status(container, self._node) for container in self._node.store.containers_in(sandbox)
         ]
-        info = {"bindAddress": self._node.bind_address(sandbox)} if request.verbose else {}
+        info = {"bindAddress": self._node.handlers.of(sandbox).address(sandbox)} if request.verbose else {}
         return api.PodSandboxStatusResponse(
             status=statuses.sandbox_status(sandbox), containers_statuses=containers, timestamp=time.time_ns(), info=info
         )
@@ -122,7 +123,8 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def CreateContainer(self, request: api.CreateContainerRequest, context: Any) -> api.CreateContainerResponse:
         """Make a container in a sandbox from an image that is here."""
         sandbox = self._node.sandbox(_given(request.pod_sandbox_id))
-        image = self._images.resolve(request.config.image.image, "oci" if sandbox.oci else "process")
+        stores = self._images.stores_of(self._node.handlers.of(sandbox))
+        image = self._images.resolve(request.config.image.image, stores)
         if image is None:
             raise not_found(f"image {request.config.image.image!r} is not on this node: pull it first")
         return api.CreateContainerResponse(container_id=self._node.create(sandbox, request.config, image.id).id)
@@ -189,7 +191,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
         try:
             stdout, stderr, code = await asyncio.wait_for(run_to_end(session), request.timeout or None)
         except TimeoutError:
-            raise Refusal(
+            raise StatusError(
                 StatusCode.DEADLINE_EXCEEDED, f"command {argv[0]!r} timed out after {request.timeout} s and was killed"
             ) from None
         finally:
@@ -218,7 +220,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
 
     async def PortForward(self, request: api.PortForwardRequest, context: Any) -> api.PortForwardResponse:
         """Refuse: the protocol of port-forward is SPDY, which no lesson needs."""
-        raise Refusal(
+        raise StatusError(
             StatusCode.UNIMPLEMENTED,
             "this runtime does not forward ports: connect to the address of the pod or its Service",
         )
@@ -249,7 +251,8 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
     async def GetContainerEvents(
         self, request: api.GetEventsRequest, context: Any
     ) -> AsyncIterator[api.ContainerEventResponse]:
-        """Tell of each container that is created, started, stopped or deleted, as it happens. One who does not listen is cut off."""
+        """Tell of each container that is created, started, stopped or deleted, as it happens. One who does not listen
+        is cut off."""
         queue: asyncio.Queue[api.ContainerEventResponse] = asyncio.Queue(EVENTS_WAITING)
 
         def listener(container: Container, event: api.ContainerEventType) -> None:
@@ -266,9 +269,8 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
 
     def _command(self, cmd: Sequence[str], container: Container) -> list[str]:
         if not cmd:
-            raise invalid("the command is empty: name a program")
-        if not self._node.sandbox(container.sandbox_id).oci:
-            programs.check_command(list(cmd), container.config)
+            raise invalid_argument("the command is empty: name a program")
+        self._node.handler_of(container).check_command(list(cmd), container)
         return list(cmd)
 
     async def _stats(self, container: Container) -> api.ContainerStats:
@@ -279,12 +281,12 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
 
 def _given(identifier: str) -> str:
     if not identifier:
-        raise invalid("the id is empty: name a container or sandbox")
+        raise invalid_argument("the id is empty: name a container or sandbox")
     return identifier
 
 
 def _check_streams(request: api.ExecRequest | api.AttachRequest) -> None:
     if not (request.stdin or request.stdout or request.stderr):
-        raise invalid("none of stdin, stdout and stderr is wanted: ask for one at least")
+        raise invalid_argument("none of stdin, stdout and stderr is wanted: ask for one at least")
     if request.tty and request.stderr:
-        raise invalid("a terminal has no stderr of its own: ask for tty or stderr, not both")
+        raise invalid_argument("a terminal has no stderr of its own: ask for tty or stderr, not both")

@@ -15,16 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from grpc import StatusCode
+
 from k8sext.infra.cri import cleanup
 from k8sext.infra.cri.shim import supervisor
+from k8sext.infra.grpc import StatusError
 
 SOURCE_ROOT = Path(__file__).parents[3]
 LARGEST_ANSWER = 1 << 20
 log = logging.getLogger(__name__)
 
 
-class ShimError(Exception):
+class ShimError(StatusError):
     """The supervisor refused or is gone; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(StatusCode.UNKNOWN, message)
 
 
 class Session:
@@ -60,7 +66,8 @@ class ShimClient:
     def __init__(
         self, socket_path: Path, folder: Path, on_exit: Callable[[str], None], on_lost: Callable[[], None]
     ) -> None:
-        """`on_exit` hears of each container that ended, `on_lost` of the supervisor's death, with which all its containers died."""
+        """`on_exit` hears of each container that ended, `on_lost` of the supervisor's death, with which all its
+        containers died."""
         self._path, self._folder = socket_path, folder
         self._on_exit, self._on_lost = on_exit, on_lost
         self._socket: socket.socket | None = None
@@ -132,7 +139,8 @@ class ShimClient:
         return connection
 
     def _start(self) -> None:
-        """Start a supervisor; one that lives but cannot be reached (its socket was removed) goes first, with its containers."""
+        """Start a supervisor; one that lives but cannot be reached (its socket was removed) goes first, with its
+        containers."""
         cleanup.stop([self._folder])
         command = [sys.executable, "-S", "-E", "-m", "k8sext.infra.cri.shim", str(self._path), str(self._folder)]
         with (self._folder / "shim.log").open("ab") as output:
@@ -169,7 +177,7 @@ class ShimClient:
         while packet := await _receive(loop, connection):
             message = json.loads(packet)
             if "exited" in message:
-                self._on_exit(message["exited"])
+                self._exited(message["exited"])
             elif (answer := self._answers.get(message["id"])) is not None and not answer.done():
                 answer.set_result(message)
         connection.close()
@@ -178,6 +186,14 @@ class ShimClient:
             if not answer.done():
                 answer.set_result({"error": "the supervisor of this node's containers died"})
         self._on_lost()
+
+    def _exited(self, container: str) -> None:
+        """Pass it on. This loop is the node's only ear: what goes wrong with one container is no reason to stop
+        listening."""
+        try:
+            self._on_exit(container)
+        except Exception:
+            log.exception("the end of container %s was not noted", container)
 
 
 async def _receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:

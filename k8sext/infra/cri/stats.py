@@ -8,7 +8,7 @@ from pathlib import Path
 
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.processes import children
-from k8sext.infra.cri.state import Container
+from k8sext.infra.cri.store import Container
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -48,7 +48,8 @@ def _family(init: int) -> list[int]:
 
 
 def _usage(pid: int) -> tuple[int, int]:
-    """Return clock ticks (with those of children that were waited for) and resident pages of a process; zeros when it is gone."""
+    """Return clock ticks (with those of children that were waited for) and resident pages of a process; zeros when it
+    is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

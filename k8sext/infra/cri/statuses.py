@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 
+from k8sext.infra.cri.built_in import BUILT_IN, IMAGE_ID
 from k8sext.infra.cri.cgroups import NOT_ENFORCED
-from k8sext.infra.cri.images import BUILT_IN, IMAGE_ID
 from k8sext.infra.cri.lifecycle import Node
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.security import identity
-from k8sext.infra.cri.state import Container, Sandbox
+from k8sext.infra.cri.store import Container, Sandbox
 
 
 def sandbox_status(sandbox: Sandbox) -> api.PodSandboxStatus:
@@ -66,7 +64,7 @@ def container_status(container: Container, node: Node) -> api.ContainerStatus:
         annotations=config.annotations,
         mounts=config.mounts,
         log_path=container.log_path,
-        user=api.ContainerUser(linux=_user(container, node)),
+        user=api.ContainerUser(linux=node.handler_of(container).user(container)),
         stop_signal=config.stop_signal or api.SIGNAL_SIGTERM,
     )
     if node.groups.enforced and config.linux.HasField("resources"):
@@ -78,11 +76,12 @@ def container_info(container: Container, node: Node) -> dict[str, str]:
     """Return the verbose part of a container's status: how it is isolated, and whether its limits hold."""
     process = node.store.process_of(container) or {}
     sandbox = node.store.sandboxes[container.sandbox_id]
+    handler = node.handlers.of(sandbox)
     told = {
-        "isolation": "oci" if sandbox.oci else node.isolation.name,
+        "isolation": handler.isolation,
         "limits": "enforced" if node.groups.enforced else NOT_ENFORCED,
         "pid": process.get("main", 0) if container.state == api.CONTAINER_RUNNING else 0,
-        "bindAddress": node.bind_address(sandbox),
+        "bindAddress": handler.address(sandbox),
         "folder": str(node.store.container_folder(container) / "work"),
     }
     return {"info": json.dumps(told)}
@@ -148,12 +147,3 @@ def _named_image(config: api.ContainerConfig) -> api.ImageSpec:
     """Return the image by its name: a kubelet creates containers by image id."""
     image = config.image.image
     return api.ImageSpec(image=config.image.user_specified_image or (BUILT_IN if image == IMAGE_ID else image))
-
-
-def _user(container: Container, node: Node) -> api.LinuxContainerUser:
-    if node.sandbox(container.sandbox_id).oci:
-        return node.oci.user(container)
-    found = identity(container.config.linux.security_context)
-    if found["uid"] is None:
-        return api.LinuxContainerUser(uid=os.getuid(), gid=os.getgid(), supplemental_groups=os.getgroups())
-    return api.LinuxContainerUser(uid=found["uid"], gid=found["gid"], supplemental_groups=found["groups"])

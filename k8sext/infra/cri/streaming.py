@@ -96,7 +96,8 @@ class StreamingServer:
 
 
 async def run_to_end(session: Session) -> tuple[bytes, bytes, int]:
-    """Return what a command prints until it ends (16 MiB each of stdout and stderr) and its exit code; raise ShimError when it is lost."""
+    """Return what a command prints until it ends (16 MiB each of stdout and stderr) and its exit code; raise ShimError
+    when it is lost."""
     printed = {STDOUT: bytearray(), STDERR: bytearray()}
     while (packet := await session.receive()) is not None:
         channel, data = packet

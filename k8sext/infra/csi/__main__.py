@@ -56,7 +56,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 async def run(options: argparse.Namespace) -> None:
     """Serve until cancelled. Raises ValueError, OSError, ConnectError when the driver cannot begin."""
-    from k8sext.kube.slim import leave_out_synchronous_half
+    from k8sext.kube.connect import leave_out_synchronous_half
 
     leave_out_synchronous_half()
     # All is loaded before the socket is there: that takes a while, and nobody would answer meanwhile.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from grpc import StatusCode
 
 from k8sext.infra.csi.proto import csi_pb2 as csi
-from k8sext.infra.refusals import Refusal, invalid
+from k8sext.infra.grpc import StatusError, invalid_argument
 
 Mode = csi.VolumeCapability.AccessMode
 ONE_NODE = (
@@ -38,19 +38,19 @@ def objection(capabilities: Iterable[csi.VolumeCapability]) -> str:
 
 
 def check(capabilities: Iterable[csi.VolumeCapability]) -> None:
-    """Raise Refusal when the capabilities are missing or cannot be had."""
+    """Raise StatusError when the capabilities are missing or cannot be had."""
     capabilities = list(capabilities)
     if not capabilities:
-        raise invalid("the volume capability is missing")
+        raise invalid_argument("the volume capability is missing")
     if problem := objection(capabilities):
-        raise invalid(problem)
+        raise invalid_argument(problem)
 
 
 def capacity(asked: csi.CapacityRange, default: int) -> int:
-    """The size to take out of a range. Raises Refusal for one that makes no sense."""
+    """The size to take out of a range. Raises StatusError for one that makes no sense."""
     least, most = asked.required_bytes, asked.limit_bytes
     if least < 0 or most < 0 or (most and least > most):
-        raise Refusal(StatusCode.OUT_OF_RANGE, f"no size is at least {least} and at most {most} bytes")
+        raise StatusError(StatusCode.OUT_OF_RANGE, f"no size is at least {least} and at most {most} bytes")
     return least or min(default, most or default)
 
 
@@ -60,9 +60,9 @@ def fits(size: int, asked: csi.CapacityRange) -> bool:
 
 
 def path(text: str, what: str) -> str:
-    """A path from a request. Raises Refusal when it is missing, not absolute or not plain."""
+    """A path from a request. Raises StatusError when it is missing, not absolute or not plain."""
     if not text:
-        raise invalid(f"the {what} is missing")
+        raise invalid_argument(f"the {what} is missing")
     if "\0" in text or not text.startswith("/") or os.path.normpath(text) != text.rstrip("/") or len(text) > 4000:
-        raise invalid(f"the {what} must be an absolute path without '..'")
+        raise invalid_argument(f"the {what} must be an absolute path without '..'")
     return text.rstrip("/")

@@ -1,7 +1,8 @@
-"""The Controller service: volumes and snapshots as such. Each method may be asked again with the same words and then answers the same."""
+"""The Controller service: volumes and snapshots as such. Each method is idempotent."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import Publisher
 from k8sext.infra.csi.state import SNAPSHOT_ID, VOLUME_ID, Item, Snapshot, Store, Volume, id_of
-from k8sext.infra.refusals import Refusal, invalid, not_found, precondition
+from k8sext.infra.grpc import StatusError, failed_precondition, invalid_argument, not_found
 
 RPC = csi.ControllerServiceCapability.RPC
 ABILITIES = (
@@ -45,12 +46,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def CreateVolume(self, request: csi.CreateVolumeRequest, context: Any) -> csi.CreateVolumeResponse:
         """Make a folder, empty or with a copy of a snapshot or another volume."""
         if not request.name:
-            raise invalid("the volume's name is missing")
+            raise invalid_argument("the volume's name is missing")
         capabilities.check(request.volume_capabilities)
         self._check_topology(request.accessibility_requirements)
         if request.parameters or request.mutable_parameters:
             names = ", ".join(sorted({*request.parameters, *request.mutable_parameters}))
-            raise invalid(f"a folder has no settings, and the StorageClass sets {names}: remove its parameters")
+            raise invalid_argument(
+                f"a folder has no settings, and the StorageClass sets {names}: remove its parameters"
+            )
         source, least = self._source(request.volume_content_source)
         size = capabilities.capacity(request.capacity_range, max(DEFAULT_CAPACITY, least))
         id = id_of("vol", request.name)
@@ -60,10 +63,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                     message = (
                         f"a volume {request.name!r} of {volume.capacity} bytes exists, and is not what is asked for now"
                     )
-                    raise Refusal(StatusCode.ALREADY_EXISTS, message)
+                    raise StatusError(StatusCode.ALREADY_EXISTS, message)
                 return csi.CreateVolumeResponse(volume=self._tell(volume))
             if size < least:
-                raise Refusal(StatusCode.OUT_OF_RANGE, f"{size} bytes are less than the {least} of {source}")
+                raise StatusError(StatusCode.OUT_OF_RANGE, f"{size} bytes are less than the {least} of {source}")
             self._check_room(size)
             volume = Volume(id, request.name, size, source)
             await self._store.add(volume, source)
@@ -84,7 +87,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Tell whether a volume can be used as asked, and if not why."""
         volume = self._find(request.volume_id)
         if not request.volume_capabilities:
-            raise invalid(f"the volume capability for {volume.id} is missing")
+            raise invalid_argument(f"the volume capability for {volume.id} is missing")
         answer = csi.ValidateVolumeCapabilitiesResponse
         if problem := capabilities.objection(request.volume_capabilities):
             return answer(message=problem)
@@ -92,11 +95,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     async def ListVolumes(self, request: csi.ListVolumesRequest, context: Any) -> csi.ListVolumesResponse:
         """Return volumes by id, a page at a time."""
-        token, entry = request.starting_token, csi.ListVolumesResponse.Entry
-        if token and not VOLUME_ID.fullmatch(token):
-            raise Refusal(StatusCode.ABORTED, f"{token[:64]!r} is no token of an earlier list: begin anew without one")
-        page, next_token = _page(self._store.volumes(), request.max_entries, token)
-        return csi.ListVolumesResponse(entries=[entry(volume=self._tell(v)) for v in page], next_token=next_token)
+        page, next_token = _page(self._store.volumes(), VOLUME_ID, request)
+        entries = [csi.ListVolumesResponse.Entry(volume=self._tell(volume)) for volume in page]
+        return csi.ListVolumesResponse(entries=entries, next_token=next_token)
 
     async def GetCapacity(self, request: csi.GetCapacityRequest, context: Any) -> csi.GetCapacityResponse:
         """Return the room on the disk, none for what cannot be made here."""
@@ -106,7 +107,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         return csi.GetCapacityResponse(available_capacity=room, maximum_volume_size=Int64Value(value=room))
 
     async def CreateSnapshot(self, request: csi.CreateSnapshotRequest, context: Any) -> csi.CreateSnapshotResponse:
-        """Copy a volume's files. Files that are written meanwhile may be caught between two states: a program's own business here."""
+        """Copy a volume's files. A file that is written meanwhile may be caught between two states."""
         name, source = _named(request.name, "snapshot's name"), _named(request.source_volume_id, "source volume id")
         id = id_of("snap", name)
         async with self._store.lock(id):
@@ -117,7 +118,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                 await self._store.add(snapshot, volume.id)
             elif snapshot.volume != source:
                 message = f"the snapshot {name!r} exists, of volume {snapshot.volume}: choose another name"
-                raise Refusal(StatusCode.ALREADY_EXISTS, message)
+                raise StatusError(StatusCode.ALREADY_EXISTS, message)
         return csi.CreateSnapshotResponse(snapshot=_tell_snapshot(snapshot))
 
     async def DeleteSnapshot(self, request: csi.DeleteSnapshotRequest, context: Any) -> csi.DeleteSnapshotResponse:
@@ -130,18 +131,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     async def ListSnapshots(self, request: csi.ListSnapshotsRequest, context: Any) -> csi.ListSnapshotsResponse:
         """Return snapshots by id, all or those of one volume, a page at a time."""
-        token, entry = request.starting_token, csi.ListSnapshotsResponse.Entry
-        if token and not SNAPSHOT_ID.fullmatch(token):
-            raise Refusal(StatusCode.ABORTED, f"{token[:64]!r} is no token of an earlier list: begin anew without one")
         chosen = (
             snapshot
             for snapshot in self._store.snapshots()
             if request.snapshot_id in ("", snapshot.id) and request.source_volume_id in ("", snapshot.volume)
         )
-        page, next_token = _page(chosen, request.max_entries, token)
-        return csi.ListSnapshotsResponse(
-            entries=[entry(snapshot=_tell_snapshot(snapshot)) for snapshot in page], next_token=next_token
-        )
+        page, next_token = _page(chosen, SNAPSHOT_ID, request)
+        entries = [csi.ListSnapshotsResponse.Entry(snapshot=_tell_snapshot(snapshot)) for snapshot in page]
+        return csi.ListSnapshotsResponse(entries=entries, next_token=next_token)
 
     async def ControllerExpandVolume(
         self, request: csi.ControllerExpandVolumeRequest, context: Any
@@ -149,7 +146,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Let a volume grow. It never shrinks: a smaller size is one it has already."""
         id = _named(request.volume_id, "volume id")
         if not request.HasField("capacity_range"):
-            raise invalid("the capacity range is missing")
+            raise invalid_argument("the capacity range is missing")
         if request.HasField("volume_capability"):
             capabilities.check([request.volume_capability])
         async with self._store.lock(id):
@@ -192,23 +189,23 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         nodes = [topology.segments.get(TOPOLOGY_KEY, self._node) for topology in asked.requisite]
         if nodes and self._node not in nodes:
             message = f"this driver makes volumes on node {self._node}, and the volume is wanted on {', '.join(nodes)}"
-            raise Refusal(StatusCode.RESOURCE_EXHAUSTED, message)
+            raise StatusError(StatusCode.RESOURCE_EXHAUSTED, message)
 
     def _check_room(self, size: int) -> None:
         if size > (free := self._store.free_bytes()):
-            raise Refusal(
+            raise StatusError(
                 StatusCode.RESOURCE_EXHAUSTED, f"{size} bytes are asked for, and {free} are free on {self._node}"
             )
 
     def _check_unused(self, volume: Volume) -> None:
         for target in volume.published:
             if self._publisher.stands(Path(target)):
-                raise precondition(f"volume {volume.id} is in use at {target}: unpublish it first")
+                raise failed_precondition(f"volume {volume.id} is in use at {target}: unpublish it first")
 
 
 def _named(text: str, what: str) -> str:
     if not text:
-        raise invalid(f"the {what} is missing")
+        raise invalid_argument(f"the {what} is missing")
     return text
 
 
@@ -224,10 +221,15 @@ def _tell_snapshot(snapshot: Snapshot) -> csi.Snapshot:
     )
 
 
-def _page(items: Iterable[Item], size: int, token: str) -> tuple[list[Item], str]:
-    """So many items (0: all) after the one whose id is the token, and the token of the next page. It outlives the item's deletion."""
+def _page(
+    items: Iterable[Item], ids: re.Pattern[str], request: csi.ListVolumesRequest | csi.ListSnapshotsRequest
+) -> tuple[list[Item], str]:
+    """A page of the items after the one whose id is the token, and the next page's token, which outlives its item."""
+    size, token = request.max_entries, request.starting_token
+    if token and not ids.fullmatch(token):
+        raise StatusError(StatusCode.ABORTED, f"{token[:64]!r} is no token of an earlier list: begin anew without one")
     if size < 0:
-        raise invalid(f"a page cannot have {size} entries")
+        raise invalid_argument(f"a page cannot have {size} entries")
     rest = [item for item in items if item.id > token]
     page = rest[:size] if size else rest
     return page, page[-1].id if len(page) < len(rest) else ""

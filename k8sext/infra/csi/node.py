@@ -1,7 +1,7 @@
 """The Node service: a volume on this machine, prepared once (stage), then given to each pod (publish).
 
-What is to stand somewhere is written down before it is put there, and forgotten after it is taken away. So only what is written
-down is ever removed, whatever path a caller names, and a SIGKILL in the middle leaves nothing unknown.
+What is to stand somewhere is written down before it is put there, and forgotten after it is taken away. So only what is
+written down is ever removed, whatever path a caller names, and a SIGKILL in the middle leaves nothing unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import Publisher
 from k8sext.infra.csi.state import Store, Volume, usage
-from k8sext.infra.refusals import Refusal, invalid, not_found, precondition
+from k8sext.infra.grpc import StatusError, failed_precondition, invalid_argument, not_found
 
 RPC = csi.NodeServiceCapability.RPC
 ABILITIES = (RPC.STAGE_UNSTAGE_VOLUME, RPC.GET_VOLUME_STATS, RPC.EXPAND_VOLUME, RPC.SINGLE_NODE_MULTI_WRITER)
@@ -42,13 +42,13 @@ class Node(csi_pb2_grpc.NodeServicer):
         return csi.NodeGetInfoResponse(node_id=self._name, accessible_topology=here)
 
     async def NodeStageVolume(self, request: csi.NodeStageVolumeRequest, context: Any) -> csi.NodeStageVolumeResponse:
-        """Prepare a volume on this node: for a disk one would format and mount it, a folder needs only to be brought there."""
+        """Prepare a volume on this node: a disk would be formatted and mounted, a folder is only brought there."""
         id, staging = self._subject(request.volume_id, request.staging_target_path, "staging target path")
         capabilities.check([request.volume_capability] if request.HasField("volume_capability") else [])
         async with self._store.lock(id):
             volume = self._find(id)
             if volume.staged not in ("", staging) and self._stands(volume.staged, staged=True):
-                raise precondition(f"volume {id} is staged at {volume.staged} already")
+                raise failed_precondition(f"volume {id} is staged at {volume.staged} already")
             volume.staged = staging
             self._store.save(volume)
             place = self._publisher.staged_at(Path(staging))
@@ -79,7 +79,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         async with self._store.lock(id):
             volume = self._find(id)
             if volume.staged != staging:
-                raise precondition(f"volume {id} is not staged at {staging}: stage it first")
+                raise failed_precondition(f"volume {id} is not staged at {staging}: stage it first")
             self._check_writers(volume, target, mode)
             volume.published[target] = Mode.Mode.Name(mode)
             self._store.save(volume)
@@ -103,7 +103,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetVolumeStats(
         self, request: csi.NodeGetVolumeStatsRequest, context: Any
     ) -> csi.NodeGetVolumeStatsResponse:
-        """Count what a volume's files take. Its size is a promise: a plain folder cannot stop anybody from writing more."""
+        """Count what a volume's files take. Its size is a promise: a plain folder stops nobody from writing more."""
         volume = self._at(request.volume_id, request.volume_path)
         used, inodes = await asyncio.to_thread(usage, self._store.data(volume.id))
         disk = os.statvfs(self._store.root)
@@ -116,16 +116,17 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: Any
     ) -> csi.NodeExpandVolumeResponse:
-        """The second half of growing: for a disk one would grow its file system here, a folder is as big as the first half said."""
+        """The node's half of growing: a disk's file system would grow here, a folder is as big as the first half
+        said."""
         volume = self._at(request.volume_id, request.volume_path)
         if request.capacity_range.required_bytes > volume.capacity:
             message = f"volume {volume.id} has {volume.capacity} bytes: ask ControllerExpandVolume for more first"
-            raise Refusal(StatusCode.OUT_OF_RANGE, message)
+            raise StatusError(StatusCode.OUT_OF_RANGE, message)
         return csi.NodeExpandVolumeResponse(capacity_bytes=volume.capacity)
 
     def _subject(self, id: str, path: str, what: str) -> tuple[str, str]:
         if not id:
-            raise invalid("the volume id is missing")
+            raise invalid_argument("the volume id is missing")
         return id, capabilities.path(path, what)
 
     def _find(self, id: str) -> Volume:
@@ -137,7 +138,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def _at(self, id: str, path: str) -> Volume:
         """The volume that stands at a path, staged or published."""
         if not id or not path:
-            raise invalid(f"the volume {'path' if id else 'id'} is missing")
+            raise invalid_argument(f"the volume {'path' if id else 'id'} is missing")
         volume = self._find(id)
         known = (path == volume.staged and self._stands(path, staged=True)) or (
             path in volume.published and self._stands(path)
@@ -157,4 +158,4 @@ class Node(csi_pb2_grpc.NodeServicer):
             alone = mode == single or other_mode == "SINGLE_NODE_SINGLE_WRITER"
             if other != target and alone and self._stands(other):
                 message = f"volume {volume.id} is for one writer and published at {other} already"
-                raise precondition(message)
+                raise failed_precondition(message)

@@ -5,25 +5,18 @@ https://kubernetes.io/docs/concepts/storage/persistent-volumes/
 
 from __future__ import annotations
 
-from k8sext.infra.csi.capabilities import TOPOLOGY_KEY, Mode
+from k8sext.infra.access_modes import capability
+from k8sext.infra.csi.capabilities import TOPOLOGY_KEY
 from k8sext.infra.csi.identity import DRIVER
 from k8sext.infra.csi.proto import csi_pb2 as csi
+from k8sext.kube.objects import Json
 from k8sext.kube.quantity import parse, written
-from k8sext.kube.request import Json
 
-VOLUMES = "/api/v1/persistentvolumes"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 NODE_CHOSEN = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 DELETED_BY_US = "external-provisioner.volume.kubernetes.io/finalizer"
 """Keeps a PersistentVolume until its folder is gone, whichever of claim and volume is deleted first (KEP-2644)."""
-
-MODES = {
-    "ReadWriteOnce": Mode.SINGLE_NODE_MULTI_WRITER,
-    "ReadWriteOncePod": Mode.SINGLE_NODE_SINGLE_WRITER,
-    "ReadOnlyMany": Mode.MULTI_NODE_READER_ONLY,
-    "ReadWriteMany": Mode.MULTI_NODE_MULTI_WRITER,
-}
 
 
 def volume_name(claim: Json) -> str:
@@ -39,15 +32,11 @@ def asked(claim: Json) -> int:
 def create_request(claim: Json, of_class: Json, node: str) -> csi.CreateVolumeRequest:
     """What to ask the driver for."""
     limit = (claim["spec"]["resources"].get("limits") or {}).get("storage", "0")
-    capabilities = [
-        csi.VolumeCapability(mount=csi.VolumeCapability.MountVolume(), access_mode=Mode(mode=MODES[mode]))
-        for mode in claim["spec"]["accessModes"]
-    ]
     here = csi.Topology(segments={TOPOLOGY_KEY: node})
     return csi.CreateVolumeRequest(
         name=volume_name(claim),
         capacity_range=csi.CapacityRange(required_bytes=asked(claim), limit_bytes=int(parse(limit))),
-        volume_capabilities=capabilities,
+        volume_capabilities=[capability(mode) for mode in claim["spec"]["accessModes"]],
         parameters=of_class.get("parameters") or {},
         accessibility_requirements=csi.TopologyRequirement(requisite=[here], preferred=[here]),
     )

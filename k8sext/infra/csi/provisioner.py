@@ -1,20 +1,20 @@
-"""The provisioner: makes a volume when a claim waits for one on this node, removes it when nobody claims it any more, lets it grow.
+"""The provisioner: makes a volume when a claim waits for one on this node, removes it at the end, lets it grow.
 
-Kubernetes' own are three sidecars: external-provisioner, external-resizer, external-attacher. One of ours runs beside each node's driver
-and minds only claims whose pod the scheduler has put on that node (the annotation `selected-node`), so two never want the same
-claim and no lease is needed. Everything is derived from the claim: the volume's name from its uid, the PersistentVolume's too. Killed
-anywhere, the next one asks for the same again and finds it done.
+Kubernetes' own are three sidecars: external-provisioner, external-resizer, external-attacher. One of ours runs beside
+each node's driver and minds only claims whose pod the scheduler has put on that node (the annotation `selected-node`),
+so two never want the same claim and no lease is needed. Everything is derived from the claim: the volume's name from
+its uid, the PersistentVolume's too. Killed anywhere, the next one asks for the same again and finds it done.
 
-Left out: volumeBindingMode Immediate (nobody would have chosen a node), secrets, mount options, `dataSource` of claims (copies are made
-through the driver by hand), CSIStorageCapacity. A claim that is deleted in the moment between its folder and its
-PersistentVolume, with the provisioner killed in that same moment, leaves an empty folder.
+Left out: volumeBindingMode Immediate (nobody would have chosen a node), secrets, mount options, `dataSource` of claims
+(copies are made through the driver by hand), CSIStorageCapacity. A claim that is deleted in the moment between its
+folder and its PersistentVolume, with the provisioner killed in that same moment, leaves an empty folder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ from k8sext.infra.csi.persistent import (
     DELETED_BY_US,
     NODE_CHOSEN,
     PROVISIONER,
-    VOLUMES,
     create_request,
     node_of,
     persistent_volume,
@@ -37,11 +36,13 @@ from k8sext.infra.csi.persistent import (
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.kube.connect import from_kubeconfig, in_cluster
-from k8sext.kube.events import EventRecorder, reference_to
+from k8sext.kube.controller import Reconcile, TemporaryError, work
+from k8sext.kube.events import EventRecorder
 from k8sext.kube.informer import Informer, running
+from k8sext.kube.objects import Json, key_of, reference_to
 from k8sext.kube.queue import WorkQueue
-from k8sext.kube.request import MERGE_PATCH, ApiError, Json, Unreachable, request
-from k8sext.kube.store import key_of
+from k8sext.kube.request import MERGE_PATCH, ApiError, request
+from k8sext.kube.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, Resource
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORKERS = 4
-FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", namespaced=False)
 
 
 @asynccontextmanager
@@ -68,13 +69,14 @@ class Provisioner:
 
     def __init__(self, client: ApiClient, driver: Any, node: str, recorder: EventRecorder) -> None:
         self._client, self._driver, self._node, self._recorder = client, driver, node, recorder
-        self.claims = Informer(client, "/api/v1/persistentvolumeclaims")
-        self.volumes = Informer(client, VOLUMES)
-        self.classes = Informer(client, "/apis/storage.k8s.io/v1/storageclasses")
+        self.claims = Informer(client, PERSISTENT_VOLUME_CLAIMS.collection())
+        self.volumes = Informer(client, PERSISTENT_VOLUMES.collection())
+        self.classes = Informer(client, STORAGE_CLASSES.collection())
         self._expansion = Expansion(client, driver)
-        self.queue: WorkQueue[tuple[str, str]] = WorkQueue(first_retry=FIRST_RETRY, longest_retry=LONGEST_RETRY)
-        self.claims.on_change(lambda _, claim: self.queue.add(("claim", key_of(claim))))
-        self.volumes.on_change(lambda _, volume: self.queue.add(("volume", key_of(volume))))
+        self.claim_queue: WorkQueue[str] = WorkQueue()
+        self.volume_queue: WorkQueue[str] = WorkQueue()
+        self.claims.on_change(lambda _, claim: self.claim_queue.add(key_of(claim)))
+        self.volumes.on_change(lambda _, volume: self.volume_queue.add(key_of(volume)))
 
     @property
     def synced(self) -> bool:
@@ -85,25 +87,8 @@ class Provisioner:
         """Work until cancelled."""
         async with running(self.claims, self.volumes, self.classes), asyncio.TaskGroup() as group:
             log.info("serving claims of node %s", self._node)
-            for number in range(WORKERS):
-                group.create_task(self._work(), name=f"worker {number}")
-
-    async def _work(self) -> None:
-        while True:
-            kind, key = item = await self.queue.get()
-            try:
-                await (self.sync_claim(key) if kind == "claim" else self.sync_volume(key))
-            except (ApiError, Unreachable, grpc.aio.AioRpcError) as error:
-                reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else error
-                log.warning("%s %s is tried again: %s", kind, key, reason)
-                self.queue.add_rate_limited(item)
-            except Exception:
-                log.exception("%s %s is tried again", kind, key)
-                self.queue.add_rate_limited(item)
-            else:
-                self.queue.forget(item)
-            finally:
-                self.queue.done(item)
+            group.create_task(work("claim", self.claim_queue, _patient(self.sync_claim), WORKERS))
+            group.create_task(work("volume", self.volume_queue, _patient(self.sync_volume), WORKERS))
 
     async def sync_claim(self, key: str) -> None:
         """Give a claim that waits for us a volume; let the volume of a claim that asks for more grow."""
@@ -138,7 +123,8 @@ class Provisioner:
                 return
             raise
         try:
-            await request(self._client, "POST", VOLUMES, persistent_volume(claim, of_class, answer.volume))
+            volume = persistent_volume(claim, of_class, answer.volume)
+            await request(self._client, "POST", PERSISTENT_VOLUMES.collection(), volume)
         except ApiError as error:
             if error.code != 409:  # there already, from before a kill
                 raise
@@ -147,7 +133,7 @@ class Provisioner:
 
     async def _choose_another_node(self, claim: Json) -> None:
         """Give a claim back to the scheduler, which looks for a node anew."""
-        path = f"/api/v1/namespaces/{claim['metadata']['namespace']}/persistentvolumeclaims/{claim['metadata']['name']}"
+        path = PERSISTENT_VOLUME_CLAIMS.path(claim["metadata"]["name"], claim["metadata"]["namespace"])
         patch = {"metadata": {"annotations": {NODE_CHOSEN: None}}}
         await request(self._client, "PATCH", path, patch, content_type=MERGE_PATCH)
 
@@ -158,7 +144,7 @@ class Provisioner:
             return
         metadata, spec = volume["metadata"], volume["spec"]
         if claim := spec.get("claimRef"):
-            self.queue.add(("claim", f"{claim['namespace']}/{claim['name']}"))
+            self.claim_queue.add(f"{claim['namespace']}/{claim['name']}")
         unclaimed = volume.get("status", {}).get("phase") in ("Released", "Failed")
         going = "deletionTimestamp" in metadata and metadata.get("finalizers") == [DELETED_BY_US]
         if not (going or (unclaimed and spec["persistentVolumeReclaimPolicy"] == "Delete")):
@@ -175,7 +161,7 @@ class Provisioner:
 
     async def _let_go(self, volume: Json, *, going: bool) -> None:
         """Delete the PersistentVolume, of which nothing is left but the object."""
-        path = f"{VOLUMES}/{volume['metadata']['name']}"
+        path = PERSISTENT_VOLUMES.path(volume["metadata"]["name"])
         try:
             if not going:
                 await request(self._client, "DELETE", path)
@@ -188,8 +174,23 @@ class Provisioner:
 
     def _refuse_immediate(self, claim: Json, of_class: Json) -> None:
         name = of_class["metadata"]["name"]
-        message = f"A folder is on one node, so a pod must choose it: StorageClass {name} must say volumeBindingMode: WaitForFirstConsumer"
+        message = (
+            "A folder is on one node, so a pod must choose it: "
+            f"StorageClass {name} must say volumeBindingMode: WaitForFirstConsumer"
+        )
         self._tell(claim, "Warning", "ProvisioningFailed", message)
 
     def _tell(self, item: Json, type: str, reason: str, message: str) -> None:
         self._recorder.event(reference_to(item), type, reason, message)
+
+
+def _patient(reconcile: Callable[[str], Awaitable[None]]) -> Reconcile[str]:
+    """What the driver refuses now it may grant later."""
+
+    async def patient(key: str) -> None:
+        try:
+            await reconcile(key)
+        except grpc.aio.AioRpcError as error:
+            raise TemporaryError(error.details() or error.code().name) from error
+
+    return patient

@@ -1,12 +1,14 @@
 """Two ways to make a volume stand at a path: a bind mount, which wants privilege, or a link, which wants none.
 
-`BindMounts` is what drivers do: the kernel shows the folder at a second place, read-only if asked. It needs CAP_SYS_ADMIN, and in a pod
-`privileged: true` and `mountPropagation: Bidirectional`, or nobody outside the pod sees the mount.
+`BindMounts` is what drivers do: the kernel shows the folder at a second place, read-only if asked. It needs
+CAP_SYS_ADMIN, and in a pod `privileged: true` and `mountPropagation: Bidirectional`, or nobody outside the pod sees the
+mount.
 
-`Links` puts a symbolic link there. Every user may do that, and a runtime that mounts the path into a container follows the link, so
-pods notice no difference. What a link cannot do: be read-only by itself (the kubelet mounts it read-only into the container
-instead), keep the volume from being reached through `..` by programs on the node, or stand under a tool that insists on a mount
-point. Links are relative, so they hold wherever the kubelet's folder is seen from, inside the driver's pod or outside.
+`Links` puts a symbolic link there. Every user may do that, and a runtime that mounts the path into a container follows
+the link, so pods notice no difference. What a link cannot do: be read-only by itself (the kubelet mounts it read-only
+into the container instead), keep the volume from being reached through `..` by programs on the node, or stand under a
+tool that insists on a mount point. Links are relative, so they hold wherever the kubelet's folder is seen from, inside
+the driver's pod or outside.
 """
 
 from __future__ import annotations
@@ -17,18 +19,21 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from k8sext.infra.refusals import precondition
+from k8sext.infra.grpc import failed_precondition
 
 
 class Publisher(Protocol):
-    """How volumes are made to stand at paths. Every method may be called again, also after a SIGKILL in the middle of it."""
+    """How volumes are made to stand at paths. Every method may be called again, also after a SIGKILL in its middle."""
 
     def staged_at(self, staging: Path) -> Path:
         """What to publish from, given the staging path."""
         ...
 
     def place(self, source: Path, target: Path, readonly: bool = False) -> None:
-        """Make `source` stand at `target`. Raises Refusal when something else stands there, OSError when the machine does not allow it."""
+        """Make `source` stand at `target`.
+
+        Raises StatusError when something else stands there, OSError when the machine does not allow it.
+        """
         ...
 
     def stands(self, target: Path) -> bool:
@@ -97,7 +102,7 @@ class BindMounts:
 
 
 def mount_points() -> set[str]:
-    """Every place at which something is mounted, from /proc/self/mountinfo (proc(5)), which writes a blank in a path as \\040."""
+    """Every place at which something is mounted, from /proc/self/mountinfo, which writes a blank as \\040 (proc(5))."""
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     return {os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1")) for line in lines}
 
@@ -110,7 +115,7 @@ def _remove_empty(folder: Path) -> None:
         raise
     except OSError as error:
         message = f"at {folder} stands something that this driver did not put there: remove it"
-        raise precondition(message) from error
+        raise failed_precondition(message) from error
 
 
 def _run(*command: str) -> None:

@@ -1,7 +1,7 @@
 """How the kubelet gets to know the driver: a socket in its registration folder, at which it asks who is there.
 
-Kubernetes' own way is a sidecar, node-driver-registrar, so that a driver need not know about kubelets; ours answers by itself, and at
-the same socket as everything else. https://kubernetes-csi.github.io/docs/node-driver-registrar.html
+Kubernetes' own way is a sidecar, node-driver-registrar, so that a driver need not know about kubelets; ours answers by
+itself, and at the same socket as everything else. https://kubernetes-csi.github.io/docs/node-driver-registrar.html
 """
 
 from __future__ import annotations

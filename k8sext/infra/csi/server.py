@@ -7,18 +7,14 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc.aio
-
 from k8sext.infra.csi.controller import Controller
-from k8sext.infra.csi.errors import TellRefusals
 from k8sext.infra.csi.identity import Identity
 from k8sext.infra.csi.node import Node
 from k8sext.infra.csi.proto import csi_pb2_grpc, registration_pb2_grpc
 from k8sext.infra.csi.publish import Publisher
 from k8sext.infra.csi.registration import Registration
 from k8sext.infra.csi.state import Store
-
-LONGEST_SOCKET_PATH = 107
+from k8sext.infra.grpc import check_socket_path, make_server
 
 
 @contextlib.asynccontextmanager
@@ -27,11 +23,8 @@ async def serving(socket: Path, store: Store, publisher: Publisher, node: str) -
 
     A socket that a killed driver left is replaced; the kubelet notices that it is a new one.
     """
-    if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
-        raise ValueError(
-            f"the socket path {socket} is longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter --endpoint"
-        )
-    server = grpc.aio.server(interceptors=[TellRefusals()])
+    check_socket_path(socket, "--endpoint")
+    server = make_server("driver", finish_calls=True)
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     csi_pb2_grpc.add_ControllerServicer_to_server(Controller(store, publisher, node), server)
     csi_pb2_grpc.add_NodeServicer_to_server(Node(store, publisher, node), server)

@@ -6,8 +6,8 @@
     snapshots/<id>/data/           a copy
     aside/                         what is being made or removed; emptied at the start
 
-A volume comes into being by one rename out of `aside` and ends by one rename into it, so there is never half of one. Its id
-is made from its name: to ask twice for the same name is to ask for the same folder.
+A volume comes into being by one rename out of `aside` and ends by one rename into it, so there is never half of one.
+Its id is made from its name: to ask twice for the same name is to ask for the same folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VOLUME_ID, SNAPSHOT_ID = re.compile("vol-[0-9a-f]{20}"), re.compile("snap-[0-9a-
 
 @dataclass
 class Volume:
-    """One volume. `source` is the id of the snapshot or volume it was copied from; `published` has the access mode by target path."""
+    """One volume. `source` is the id of what it was copied from; `published` has the access mode by target path."""
 
     id: str
     name: str
@@ -61,7 +61,10 @@ class Store:
     """The volumes and snapshots below one folder."""
 
     def __init__(self, root: Path) -> None:
-        """Take the folder for this process's life. Raises ValueError when another driver has it, OSError when it cannot be written."""
+        """Take the folder for this process's life.
+
+        Raises ValueError when another driver has it, OSError when it cannot be written.
+        """
         self.root = root.absolute()
         for name in ("volumes", "snapshots", "aside"):
             (self.root / name).mkdir(parents=True, exist_ok=True)

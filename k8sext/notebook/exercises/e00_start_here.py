@@ -32,7 +32,8 @@ def greeting(learner: Learner) -> str:
     "A pod that counts",
     hints=(
         "The pod `hello` above is nearly it: another name, another namespace, another command.",
-        "`sh -c 'echo 3; echo 2; echo 1'` prints three lines. With `--restart=Never` the pod is done when its command is.",
+        "`sh -c 'echo 3; echo 2; echo 1'` prints three lines. With `--restart=Never` the pod is done when its command "
+        "is.",
     ),
     solution="""
     from k8sext import __version__
@@ -46,7 +47,8 @@ def greeting(learner: Learner) -> str:
     """,
 )
 def countdown(learner: Learner) -> str:
-    """Run a pod `countdown` in the namespace `exercises` that prints 3, 2 and 1, each on a line of its own, and then ends."""
+    """Run a pod `countdown` in the namespace `exercises` that prints 3, 2 and 1, each on a line of its own, and then
+    ends."""
     learner.eventually(lambda: _has_ended(learner))
     lines = learner.kubectl("logs", "countdown", "-n", NAMESPACE).output.split("\n")
     printed = [line.strip() for line in lines if line.strip()]
@@ -82,8 +84,8 @@ def _has_ended(learner: Learner) -> None:
     """,
 )
 def missing(learner: Learner) -> str:
-    """A controller compares what ought to be with what is. Write the comparison: `missing(wanted, found)` gets two lists of names and
-    returns a list of those that are wanted and not found, in the order in which they are wanted."""
+    """A controller compares what ought to be with what is. Write the comparison: `missing(wanted, found)` gets two
+    lists of names and returns a list of those that are wanted and not found, in the order in which they are wanted."""
     learner.same("missing", ["a", "b", "c"], ["b"], answer=["a", "c"])
     learner.same("missing", ["a"], ["a", "x"], answer=[])
     learner.same("missing", ["b", "a"], [], answer=["b", "a"])

@@ -21,8 +21,10 @@ FITTING = {
     "01.1",
     "Which family?",
     hints=(
-        "Ask where on the map the wish is decided: before the request, on its way, after it was stored, or on the node.",
-        "What is to be refused is decided on the request's way. What is to be done again and again needs somebody who watches.",
+        "Ask where on the map the wish is decided: before the request, on its way, after it was stored, or on the "
+        "node.",
+        "What is to be refused is decided on the request's way. What is to be done again and again needs somebody who "
+        "watches.",
     ),
     solution="""
     families = {
@@ -36,8 +38,8 @@ FITTING = {
     """,
 )
 def families(learner: Learner) -> str:
-    """Six wishes, six families. Write behind each wish the one that fulfils it: `clients`, `types`, `controllers`, `access`,
-    `scheduling` or `infrastructure`."""
+    """Six wishes, six families. Write behind each wish the one that fulfils it: `clients`, `types`, `controllers`,
+    `access`, `scheduling` or `infrastructure`."""
     found = learner.named("families")
     expect(isinstance(found, dict), "`families` should be a dictionary, as in the cell")
     known = {family for family, _ in FITTING.values()}
@@ -71,8 +73,8 @@ def _service(service: dict[str, str] | None) -> dict[str, Any]:
     """,
 )
 def answered_by(learner: Learner) -> str:
-    """Write `answered_by(apiservice)`. It gets an APIService as kubectl shows it with `-o json`, and returns `the API server` where no
-    Service stands behind it, else the Service's namespace and name, as `weather/stations`."""
+    """Write `answered_by(apiservice)`. It gets an APIService as kubectl shows it with `-o json`, and returns `the API
+    server` where no Service stands behind it, else the Service's namespace and name, as `weather/stations`."""
     learner.same("answered_by", _service(None), answer="the API server")
     learner.same("answered_by", _service({"namespace": "weather", "name": "stations"}), answer="weather/stations")
     learner.same("answered_by", _service({"namespace": "a", "name": "b"}), answer="a/b")

@@ -63,7 +63,8 @@ def weather_today(learner: Learner) -> str:
     "Manners",
     hints=(
         "The plugin runs `kubectl get pods`, hands on the words it was given (`sys.argv[1:]`), and reads `-o json`.",
-        'A pod that a controller made has an entry with `"controller": true` in `metadata.ownerReferences`. The list may be absent.',
+        'A pod that a controller made has an entry with `"controller": true` in `metadata.ownerReferences`. The list '
+        "may be absent.",
         "Manners: when kubectl fails it has said why. End with the same exit code, `sys.exit(answer.returncode)`.",
     ),
     solution='''
@@ -87,8 +88,8 @@ def weather_today(learner: Learner) -> str:
     ''',
 )
 def lonely(learner: Learner) -> str:
-    """A pod that no controller made is gone for good when its node is. Write a plugin so that `kubectl lonely` prints the names of
-    such pods, one a line. It takes kubectl's flags, as `-n`, and when kubectl fails, it fails."""
+    """A pod that no controller made is gone for good when its node is. Write a plugin so that `kubectl lonely` prints
+    the names of such pods, one a line. It takes kubectl's flags, as `-n`, and when kubectl fails, it fails."""
     _on_path("kubectl-lonely")
     learner.need_namespace()
     learner.kubectl("wait", "--for=create", "configmap/kube-root-ca.crt", "-n", NAMESPACE, "--timeout=30s")

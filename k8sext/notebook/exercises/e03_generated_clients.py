@@ -14,7 +14,8 @@ from k8sext.notebook.exercises.learner import Learner, expect
     "03.1",
     "A client for Jobs",
     hints=(
-        "`k8sext generate client --from-cluster --group batch --out FOLDER` writes the package. Put the folder onto `sys.path`.",
+        "`k8sext generate client --from-cluster --group batch --out FOLDER` writes the package. Put the folder onto "
+        "`sys.path`.",
         "`from batch_v1 import ...` has a class for the group, `connect` and `models`, as the package above.",
         "A Job's spec has `suspend` and a `template`; a pod's spec in it has `containers` and `restartPolicy`. Give "
         "`jobs.create` the whole as `models.Job.from_dict({...})`.",
@@ -38,8 +39,8 @@ from k8sext.notebook.exercises.learner import Learner, expect
     """,
 )
 def jobs(learner: Learner) -> str:
-    """Generate a client for the group `batch`, and with it create a Job `countdown` in the namespace `exercises` that is suspended, so
-    that nothing runs. Keep what `create` returns as `made`."""
+    """Generate a client for the group `batch`, and with it create a Job `countdown` in the namespace `exercises` that
+    is suspended, so that nothing runs. Keep what `create` returns as `made`."""
     made = learner.named("made")
     where = type(made).__module__.split(".")[0]
     what = f"`made` is {type(made).__name__} of the module {where}, not a Job of the generated package `batch_v1`"
@@ -60,7 +61,8 @@ def jobs(learner: Learner) -> str:
     hints=(
         "Three cases for each key: it is new or has another value, it is gone, or both sides are objects.",
         "What is gone is said by None, which becomes `null` in JSON. What is the same is left out.",
-        "When both values are dictionaries, the function asks itself; an empty answer means that nothing differs. Lists are "
+        "When both values are dictionaries, the function asks itself; an empty answer means that nothing differs. "
+        "Lists are "
         "replaced as a whole.",
     ),
     solution="""
@@ -76,8 +78,8 @@ def jobs(learner: Learner) -> str:
     """,
 )
 def merge_patch(learner: Learner) -> str:
-    """Write `merge_patch(old, new)`: the smallest dictionary that, sent as a JSON merge patch, makes `new` of `old`. Objects in objects
-    are compared field by field, lists as a whole."""
+    """Write `merge_patch(old, new)`: the smallest dictionary that, sent as a JSON merge patch, makes `new` of `old`.
+    Objects in objects are compared field by field, lists as a whole."""
     same = {"city": "Oslo", "days": 2}
     learner.same("merge_patch", same, {"city": "Oslo", "days": 3}, answer={"days": 3})
     learner.same("merge_patch", same, same, answer={})
@@ -121,7 +123,8 @@ class _Crowded:
     "Somebody was quicker",
     hints=(
         "After a conflict the object in your hand is old: get it again, and put the label onto what you got.",
-        "`from k8sext.kube.request import ApiError`, and look at `error.code`: 409 is a conflict. Everything else is raised on.",
+        "`from k8sext.kube.request import ApiError`, and look at `error.code`: 409 is a conflict. Everything else is "
+        "raised on.",
         "`while True:` with `try: return reports.update(report)`; in `except`, `if error.code != 409: raise`.",
     ),
     solution="""
@@ -139,8 +142,8 @@ class _Crowded:
     """,
 )
 def add_label(learner: Learner) -> str:
-    """Write `add_label(reports, name, key, value)`: it gets a report, puts a label into its `labels` and updates it. When somebody else
-    was quicker, it begins again, and loses neither change; every other error reaches the caller."""
+    """Write `add_label(reports, name, key, value)`: it gets a report, puts a label into its `labels` and updates it.
+    When somebody else was quicker, it begins again, and loses neither change; every other error reaches the caller."""
     from k8sext.kube.request import ApiError
 
     function = learner.named("add_label")

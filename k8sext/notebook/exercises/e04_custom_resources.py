@@ -46,11 +46,13 @@ def _refused(learner: Learner, why: str, **spec: Any) -> str:
     "04.1",
     "A kind of your own",
     hints=(
-        "A CustomResourceDefinition needs `group`, `scope`, `names` (with `plural` and `kind`) and a list of `versions`. "
+        "A CustomResourceDefinition needs `group`, `scope`, `names` (with `plural` and `kind`) and a list of "
+        "`versions`. "
         "Its own name is the plural, a dot, and the group.",
         "Look at the head of `../manifests/resources/crd.yaml`, and take from it what you need. Each version says "
         "`served: true`, `storage: true` and has a `schema`.",
-        "Below `openAPIV3Schema` stands `type: object` with `properties`; `spec` is an object with the property `depth`. "
+        "Below `openAPIV3Schema` stands `type: object` with `properties`; `spec` is an object with the property "
+        "`depth`. "
         "`minimum` and `maximum` limit a number, and `required: [depth]` stands beside `properties`.",
     ),
     solution="""
@@ -83,8 +85,8 @@ def _refused(learner: Learner, why: str, **spec: Any) -> str:
     """,
 )
 def buoys(learner: Learner) -> str:
-    """Teach the server the kind Buoy (plural `buoys`, group `exercises.k8sext.io`, version `v1`, in namespaces). Its spec has a
-    `sea`, which is a string, and must have a `depth`, a whole number of metres from 0 to 11000."""
+    """Teach the server the kind Buoy (plural `buoys`, group `exercises.k8sext.io`, version `v1`, in namespaces). Its
+    spec has a `sea`, which is a string, and must have a `depth`, a whole number of metres from 0 to 11000."""
     version = _definition(learner)
     properties = version["schema"]["openAPIV3Schema"].get("properties", {}).get("spec", {}).get("properties", {})
     for name, kind in (("sea", "string"), ("depth", "integer")):
@@ -121,8 +123,8 @@ def buoys(learner: Learner) -> str:
     """,
 )
 def baltic(learner: Learner) -> str:
-    """Let the server refuse a buoy with `sea: Baltic` and a depth of more than 459, in the words "the Baltic is nowhere deeper than
-    459 metres". Other seas, and buoys that name none, are as before."""
+    """Let the server refuse a buoy with `sea: Baltic` and a depth of more than 459, in the words "the Baltic is nowhere
+    deeper than 459 metres". Other seas, and buoys that name none, are as before."""
     _definition(learner)
     why = "add a rule in CEL to the schema of `spec` (`x-kubernetes-validations`)"
     errors = _refused(learner, why, sea="Baltic", depth=460)
@@ -139,7 +141,8 @@ def baltic(learner: Learner) -> str:
     hints=(
         "Three things are missing, and all three stand in the version, beside `schema`.",
         "`additionalPrinterColumns` is a list; an entry has `name`, `type` and `jsonPath`, as `.spec.depth`.",
-        "`subresources: {status: {}}` opens the second door. The schema needs a property `status`, too: what it does not "
+        "`subresources: {status: {}}` opens the second door. The schema needs a property `status`, too: what it does "
+        "not "
         "know, the server drops.",
     ),
     solution="""
@@ -154,8 +157,8 @@ def baltic(learner: Learner) -> str:
     """,
 )
 def columns(learner: Learner) -> str:
-    """Give buoys a status with its own door (a subresource) and a number `waves` in it, and let `kubectl get buoys` show the depth in a
-    column `Depth`."""
+    """Give buoys a status with its own door (a subresource) and a number `waves` in it, and let `kubectl get buoys`
+    show the depth in a column `Depth`."""
     version = _definition(learner)
     expect(
         "status" in version.get("subresources", {}),

@@ -13,7 +13,8 @@ from k8sext.notebook.exercises.learner import NAMESPACE, Learner, expect
     "05.1",
     "Who owns whom",
     hints=(
-        "Make the parent first, and read its `metadata.uid`: an owner is named by its uid, since a name may be used again.",
+        "Make the parent first, and read its `metadata.uid`: an owner is named by its uid, since a name may be used "
+        "again.",
         "`ownerReferences` is a list in the child's `metadata`; an entry has `apiVersion`, `kind`, `name` and `uid`.",
     ),
     solution="""
@@ -33,8 +34,9 @@ from k8sext.notebook.exercises.learner import NAMESPACE, Learner, expect
     """,
 )
 def owner(learner: Learner) -> str:
-    """In a namespace `exercises` make two ConfigMaps, `parent` and `child`, so that the garbage collector will remove the child when
-    somebody deletes the parent."""
+    """In a namespace `exercises` make two ConfigMaps, `parent` and `child`, so that the garbage collector will remove
+    the child when somebody deletes the parent.
+    """
     parent = learner.get("configmap", "parent")
     child = learner.get("configmap", "child")
     owners = child["metadata"].get("ownerReferences", [])
@@ -60,7 +62,8 @@ def _pod(kind: str = "WeatherReport", controller: bool | None = True, owned: boo
     hints=(
         "Only one of the owners may be the controller: the entry with `controller: true`. Others own without deciding.",
         'Not every pod has the field at all: `pod["metadata"].get("ownerReferences", [])` is never missing.',
-        "An owner is always in the namespace of what it owns, so the key is the pod's namespace, a slash, the owner's name.",
+        "An owner is always in the namespace of what it owns, so the key is the pod's namespace, a slash, the owner's "
+        "name.",
     ),
     solution="""
     def key_of_report(pod):
@@ -86,15 +89,18 @@ def key(learner: Learner) -> str:
     "Your own reconcile",
     hints=(
         "Three steps: observe (list the ConfigMaps once), analyse (which copies ought to be, which are), act.",
-        'Put into a dictionary what ought to be: `{name + "-copy": data}` of all ConfigMaps with the label `copy=yes`. What is: '
+        'Put into a dictionary what ought to be: `{name + "-copy": data}` of all ConfigMaps with the label `copy=yes`. '
+        "What is: "
         "all ConfigMaps with the label `copied=yes`.",
-        "Create what is missing, replace what differs, delete what ought not to be. What is right already gets no request: "
+        "Create what is missing, replace what differs, delete what ought not to be. What is right already gets no "
+        "request: "
         "otherwise every look would be a change, and every change a reason to look.",
     ),
     solution="""
     def reconcile(api, namespace):
         found = api.list_namespaced_config_map(namespace).items
-        wanted = {f"{cm.metadata.name}-copy": cm.data for cm in found if (cm.metadata.labels or {}).get("copy") == "yes"}
+        marked = [cm for cm in found if (cm.metadata.labels or {}).get("copy") == "yes"]
+        wanted = {f"{cm.metadata.name}-copy": cm.data for cm in marked}
         there = {cm.metadata.name: cm.data for cm in found if (cm.metadata.labels or {}).get("copied") == "yes"}
         for name, data in wanted.items():
             body = {"metadata": {"name": name, "labels": {"copied": "yes"}}, "data": data}
@@ -107,9 +113,10 @@ def key(learner: Learner) -> str:
     """,
 )
 def reconcile(learner: Learner) -> str:
-    """Write `reconcile(api, namespace)`. Afterwards, every ConfigMap with the label `copy=yes` has a twin with the same `data`, the
-    name with `-copy` at the end, and the label `copied=yes`; and a twin whose original is gone is gone. `api` is a
-    `kubernetes.client.CoreV1Api`."""
+    """Write `reconcile(api, namespace)`. Afterwards, every ConfigMap with the label `copy=yes` has a twin with the same
+    `data`, the name with `-copy` at the end, and the label `copied=yes`; and a twin whose original is gone is gone.
+    `api` is a `kubernetes.client.CoreV1Api`.
+    """
     from kubernetes import client, config
 
     learner.named("reconcile")

@@ -21,8 +21,10 @@ def _backup(name: str, generation: int = 1) -> dict[str, Any]:
     "The child",
     hints=(
         "A Job's `spec` has a `template`; the pod in it has `spec` with `containers` and `restartPolicy: Never`.",
-        "Two looks at the same backup must give the same name. So it is made of the backup's name and its `generation`.",
-        "`ownerReferences` needs `apiVersion`, `kind`, `name` and `uid` of the backup, and `controller: True`, since you decide "
+        "Two looks at the same backup must give the same name. So it is made of the backup's name and its "
+        "`generation`.",
+        "`ownerReferences` needs `apiVersion`, `kind`, `name` and `uid` of the backup, and `controller: True`, since "
+        "you decide "
         "about the Job.",
     ),
     solution="""
@@ -30,7 +32,8 @@ def _backup(name: str, generation: int = 1) -> dict[str, Any]:
         meta = backup["metadata"]
         owner = {"apiVersion": backup["apiVersion"], "kind": backup["kind"], "name": meta["name"], "uid": meta["uid"],
                  "controller": True}
-        container = {"name": "backup", "image": "localhost/k8sext:0.1.0", "args": ["tar", "c", backup["spec"]["source"]]}
+        args = ["tar", "c", backup["spec"]["source"]]
+        container = {"name": "backup", "image": "localhost/k8sext:0.1.0", "args": args}
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -41,9 +44,10 @@ def _backup(name: str, generation: int = 1) -> dict[str, Any]:
     """,
 )
 def child(learner: Learner) -> str:
-    """An operator looks after the kind Backup. Write `job_for(backup)`: it returns the Job that ought to be there for a Backup. Its name
-    is the backup's name, a dash and its generation, its namespace the backup's. It is controlled by the backup, and runs one container
-    of the workbook's image with the `source` of the backup's spec among its `args`."""
+    """An operator looks after the kind Backup. Write `job_for(backup)`: it returns the Job that ought to be there for a
+    Backup. Its name is the backup's name, a dash and its generation, its namespace the backup's. It is controlled by
+    the backup, and runs one container of the workbook's image with the `source` of the backup's spec among its `args`.
+    """
     backup = _backup("nightly", 3)
     before = copy.deepcopy(backup)
     job = learner.call("job_for", backup)
@@ -89,9 +93,10 @@ def child(learner: Learner) -> str:
     """,
 )
 def condition(learner: Learner) -> str:
-    """Write `ready_condition(before, ok, message, now)`. It returns a condition: a dictionary with `type` (`Ready`), `status` (the text
-    `True` or `False`), `message` and `lastTransitionTime`. `before` is the condition as it was, or None; the time is `now` when the
-    status is new or has changed, else it stays."""
+    """Write `ready_condition(before, ok, message, now)`. It returns a condition: a dictionary with `type` (`Ready`),
+    `status` (the text `True` or `False`), `message` and `lastTransitionTime`. `before` is the condition as it was, or
+    None; the time is `now` when the status is new or has changed, else it stays.
+    """
 
     def expected(status: str, message: str, since: str) -> dict[str, str]:
         return {"type": "Ready", "status": status, "message": message, "lastTransitionTime": since}

@@ -14,7 +14,8 @@ READER = f"system:serviceaccount:{NAMESPACE}:reader"
     "07.1",
     "As little as possible",
     hints=(
-        "Four objects: the service account, the ConfigMap's reader as a Role, a RoleBinding that brings both together, and the "
+        "Four objects: the service account, the ConfigMap's reader as a Role, a RoleBinding that brings both together, "
+        "and the "
         "namespace. The ConfigMap need not exist.",
         "`kubectl create role` takes `--verb`, `--resource` and `--resource-name`.",
     ),
@@ -28,8 +29,8 @@ READER = f"system:serviceaccount:{NAMESPACE}:reader"
     """,
 )
 def least_privilege(learner: Learner) -> str:
-    """In a namespace `exercises`, let the service account `reader` get the ConfigMap `greeting`, and nothing else: no other
-    ConfigMap, no list, no change."""
+    """In a namespace `exercises`, let the service account `reader` get the ConfigMap `greeting`, and nothing else: no
+    other ConfigMap, no list, no change."""
     learner.get("serviceaccount", "reader")
     expect(
         _may(learner, "get", "configmap/greeting"),
@@ -68,8 +69,10 @@ def _decision(learner: Learner, name: str, request: Any) -> str:
     "07.2",
     "Reading days",
     hints=(
-        "Begin with what is none of its business: `if request.namespace != ...: return None`. The order of the questions matters.",
-        "To deny, raise: `raise Denied(...)`. To have no opinion, return None. Never return `Allowed`: that would open all doors.",
+        "Begin with what is none of its business: `if request.namespace != ...: return None`. The order of the "
+        "questions matters.",
+        "To deny, raise: `raise Denied(...)`. To have no opinion, return None. Never return `Allowed`: that would "
+        "open all doors.",
         "`request.groups` is a list of names, `request.verb` one word such as `get` or `create`.",
     ),
     solution="""
@@ -85,9 +88,9 @@ def _decision(learner: Learner, name: str, request: Any) -> str:
     """,
 )
 def authorizer(learner: Learner) -> str:
-    """Write an authorizer `reading_days`: in the namespace `archive`, who is not in the group `archivists` may get, list and watch at
-    most, and for anything else is denied with the words "only archivists change the archive". It gives nobody a right that RBAC
-    does not give."""
+    """Write an authorizer `reading_days`: in the namespace `archive`, who is not in the group `archivists` may get,
+    list and watch at most, and for anything else is denied with the words "only archivists change the archive". It
+    gives nobody a right that RBAC does not give."""
     from k8sext.admission import AccessRequest
 
     def asked(verb: str, namespace: str, *groups: str) -> str:
@@ -132,8 +135,9 @@ def authorizer(learner: Learner) -> str:
     """,
 )
 def images(learner: Learner) -> str:
-    """A tag can be moved to another image tomorrow, a digest cannot. Write an image policy `pinned`: every image must be named with its
-    digest (`@sha256:` and 64 hexadecimal digits), unless it comes from `localhost/`. The refusal names the image."""
+    """A tag can be moved to another image tomorrow, a digest cannot. Write an image policy `pinned`: every image must
+    be named with its digest (`@sha256:` and 64 hexadecimal digits), unless it comes from `localhost/`. The refusal
+    names the image."""
     from k8sext.admission import ImageRequest
 
     digest = "registry.k8s.io/pause@sha256:" + "0123456789abcdef" * 4

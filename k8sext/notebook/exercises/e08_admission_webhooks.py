@@ -31,7 +31,8 @@ def _webhook(learner: Learner, name: str, kind: str) -> Any:
     "08.1",
     "Not this one",
     hints=(
-        'For deletions one has to ask: `on=["DELETE"]`. The object that the function gets is then the one to be deleted.',
+        'For deletions one has to ask: `on=["DELETE"]`. The object that the function gets is then the one to be '
+        "deleted.",
         'Not every object has labels: `config["metadata"].get("labels", {})` is never missing.',
     ),
     solution="""
@@ -44,8 +45,8 @@ def _webhook(learner: Learner, name: str, kind: str) -> Any:
     """,
 )
 def keep(learner: Learner) -> str:
-    """Write a validating webhook `keep` that forbids to delete ConfigMaps with the label `keep=yes` in the namespace `exercises`, and
-    lets every other one go."""
+    """Write a validating webhook `keep` that forbids to delete ConfigMaps with the label `keep=yes` in the namespace
+    `exercises`, and lets every other one go."""
     from k8sext.admission import serve
 
     webhook = _webhook(learner, "keep", "validating")
@@ -92,8 +93,8 @@ def _delete(learner: Learner, name: str) -> Any:
     """,
 )
 def companion(learner: Learner) -> str:
-    """Write a mutating webhook `companion` that gives every new pod in the namespace `exercises` one more container, called `companion`,
-    with the image `localhost/companion:1`. Asked again about the same pod, it changes nothing."""
+    """Write a mutating webhook `companion` that gives every new pod in the namespace `exercises` one more container,
+    called `companion`, with the image `localhost/companion:1`. Asked again about the same pod, it changes nothing."""
     from k8sext.admission import serve
 
     webhook = _webhook(learner, "companion", "mutating")
@@ -130,10 +131,13 @@ def _containers(pod: str) -> dict[str, str]:
     "08.3",
     "A rule without a server",
     hints=(
-        "Two objects, as in `../manifests/admission/validating-policy.yaml`: the policy says what, the binding says where.",
-        "`matchConstraints.resourceRules` says what to ask about: apiGroups [apps], resources [deployments]. The expression is "
+        "Two objects, as in `../manifests/admission/validating-policy.yaml`: the policy says what, the binding says "
+        "where.",
+        "`matchConstraints.resourceRules` says what to ask about: apiGroups [apps], resources [deployments]. The "
+        "expression is "
         "`object.spec.replicas <= 3`.",
-        "The binding needs `policyName`, `validationActions: [Deny]`, and `matchResources.namespaceSelector` with the label "
+        "The binding needs `policyName`, `validationActions: [Deny]`, and `matchResources.namespaceSelector` with the "
+        "label "
         "`kubernetes.io/metadata.name: exercises`, which every namespace carries.",
     ),
     solution="""
@@ -163,8 +167,9 @@ def _containers(pod: str) -> dict[str, str]:
     """,
 )
 def few_replicas(learner: Learner) -> str:
-    """Write a ValidatingAdmissionPolicy `few-replicas` and a binding of the same name: in the namespace `exercises`, and only there, a
-    Deployment with more than three replicas is refused with the message "this team gets three replicas at most"."""
+    """Write a ValidatingAdmissionPolicy `few-replicas` and a binding of the same name: in the namespace `exercises`,
+    and only there, a Deployment with more than three replicas is refused with the message "this team gets three
+    replicas at most"."""
     expect(
         learner.find("validatingadmissionpolicy", "few-replicas"),
         "there is no ValidatingAdmissionPolicy `few-replicas`",

@@ -51,7 +51,8 @@ def whose_turn(learner: Learner) -> str:
     "09.2",
     "An initializer that refuses",
     hints=(
-        'The function changes the object that it is given, and returns nothing: `deployment["metadata"]["labels"] = ...`.',
+        'The function changes the object that it is given, and returns nothing: `deployment["metadata"]["labels"] = '
+        "...`.",
         "To refuse is to raise `Denied` with a sentence for the user.",
         "Neither annotations nor labels need be there: `.get(...)` for reading, `.setdefault(..., {})` for writing.",
     ),
@@ -69,9 +70,9 @@ def whose_turn(learner: Learner) -> str:
     """,
 )
 def owner(learner: Learner) -> str:
-    """Write an initializer `owner` for Deployments, with the name `owner.initializers.k8s.packt.com`. It takes the annotation `mail`, as
-    `anna@example.com`, and sets the label `owner` to the part before the `@`. A label that is there stays. A Deployment without `mail` is
-    refused."""
+    """Write an initializer `owner` for Deployments, with the name `owner.initializers.k8s.packt.com`. It takes the
+    annotation `mail`, as `anna@example.com`, and sets the label `owner` to the part before the `@`. A label that is
+    there stays. A Deployment without `mail` is refused."""
     from k8sext.admission import Denied
     from k8sext.admission.initializers import Initializer
 
@@ -134,13 +135,14 @@ def owner(learner: Learner) -> str:
     """,
 )
 def gate(learner: Learner) -> str:
-    """In a namespace `exercises`, make a pod `patient` with the scheduling gate `exercises.k8sext.io/certificate`, so that no scheduler
-    looks at it until somebody takes the gate away."""
+    """In a namespace `exercises`, make a pod `patient` with the scheduling gate `exercises.k8sext.io/certificate`, so
+    that no scheduler looks at it until somebody takes the gate away."""
     pod = learner.get("pod", "patient")
     gates = [entry["name"] for entry in pod["spec"].get("schedulingGates", [])]
     if pod["spec"].get("nodeName"):
         raise NotYet(
-            f"the pod `patient` was placed on {pod['spec']['nodeName']}: nothing held it; a gate must be there from the start"
+            f"the pod `patient` was placed on {pod['spec']['nodeName']}: nothing held it; a gate must be there from "
+            "the start"
         )
     expect(gates, "the pod `patient` has no `schedulingGates`; it waits for another reason")
     wanted = "exercises.k8sext.io/certificate"

@@ -27,7 +27,8 @@ def _placed(learner: Learner, name: str) -> dict[str, Any]:
 
 
 def _not_by_hand(learner: Learner, pod: dict[str, Any]) -> None:
-    """A pod that was made with a node's name in it passes every scheduler by, and taints with it: the scheduler left no event."""
+    """A pod that was made with a node's name in it passes every scheduler by, and taints with it: the scheduler left no
+    event."""
     name = pod["metadata"]["name"]
     selector = f"reason=Scheduled,involvedObject.uid={pod['metadata']['uid']}"
 
@@ -44,7 +45,8 @@ def _not_by_hand(learner: Learner, pod: dict[str, Any]) -> None:
     "10.1",
     "In this zone",
     hints=(
-        "Begin with a pod as in the manifest of notebook 02 (`kind: Pod`, one container of the workbook's image), and add one "
+        "Begin with a pod as in the manifest of notebook 02 (`kind: Pod`, one container of the workbook's image), and "
+        "add one "
         "field to its `spec`.",
         "The field is `nodeSelector`, and the label of the zone is `topology.kubernetes.io/zone`.",
     ),
@@ -103,11 +105,13 @@ def zone(learner: Learner) -> str:
     """,
 )
 def guest(learner: Learner) -> str:
-    """In the namespace `exercises`, get a pod `guest` placed by the scheduler on the node of the control plane, which keeps pods away."""
+    """In the namespace `exercises`, get a pod `guest` placed by the scheduler on the node of the control plane, which
+    keeps pods away."""
     pod = _placed(learner, "guest")
     expect(
         pod["spec"]["nodeName"] == "k8sext-control-plane",
-        f"`guest` is on {pod['spec']['nodeName']}: a toleration only permits; something must draw it to the control plane",
+        f"`guest` is on {pod['spec']['nodeName']}: a toleration only permits; something must draw it to the control "
+        "plane",
     )
     _not_by_hand(learner, pod)
     everything = "it tolerates every taint there is, also that of a node that failed: name the key"
@@ -119,8 +123,10 @@ def guest(learner: Learner) -> str:
     "10.3",
     "Never together",
     hints=(
-        "Both replicas come from one template, so the rule stands in the template's `spec`, and speaks of the template's labels.",
-        "`podAntiAffinity` with `requiredDuringScheduling...` is a condition, with `preferred...` a wish. Near means: the same "
+        "Both replicas come from one template, so the rule stands in the template's `spec`, and speaks of the "
+        "template's labels.",
+        "`podAntiAffinity` with `requiredDuringScheduling...` is a condition, with `preferred...` a wish. Near means: "
+        "the same "
         "`topologyKey`, here `kubernetes.io/hostname`.",
     ),
     solution="""
@@ -148,8 +154,8 @@ def guest(learner: Learner) -> str:
     """,
 )
 def pair(learner: Learner) -> str:
-    """Make a Deployment `pair` with two replicas in the namespace `exercises` that can never stand on the same node, so that one
-    machine's end is not the end of both."""
+    """Make a Deployment `pair` with two replicas in the namespace `exercises` that can never stand on the same node, so
+    that one machine's end is not the end of both."""
     deployment = learner.get("deployment", "pair")["spec"]
     expect(deployment["replicas"] == 2, f"`pair` wants {deployment['replicas']} replicas, not 2")
     template = deployment["template"]

@@ -22,7 +22,8 @@ def _pod(name: str, cpu: str, scheduler: str) -> dict[str, Any]:
     "You are the scheduler",
     hints=(
         "Make the pod first, with `schedulerName: nobody` in its spec. It stays Pending.",
-        "The binding goes to `/api/v1/namespaces/exercises/pods/orphan/binding`, as in the first section of this notebook.",
+        "The binding goes to `/api/v1/namespaces/exercises/pods/orphan/binding`, as in the first section of this "
+        "notebook.",
     ),
     solution="""
     %%sh
@@ -45,7 +46,8 @@ def _pod(name: str, cpu: str, scheduler: str) -> dict[str, Any]:
     """,
 )
 def orphan(learner: Learner) -> str:
-    """In a namespace `exercises`, make a pod `orphan` that asks for the scheduler `nobody`, and bind it to `k8sext-worker2` by hand."""
+    """In a namespace `exercises`, make a pod `orphan` that asks for the scheduler `nobody`, and bind it to
+    `k8sext-worker2` by hand."""
     spec = learner.get("pod", "orphan")["spec"]
     scheduler = spec["schedulerName"]
     expect(
@@ -64,7 +66,8 @@ def orphan(learner: Learner) -> str:
     hints=(
         "Filter first: what is left on a node is `node['cpu'] - node['used']`.",
         "Then score: the node with the smallest share in use, `node['used'] / node['cpu']`.",
-        "`min(fitting, key=lambda node: (share, name))` takes the name when two shares are equal; `default=None` when none fits.",
+        "`min(fitting, key=lambda node: (share, name))` takes the name when two shares are equal; `default=None` when "
+        "none fits.",
     ),
     solution="""
     def find_node(cpu, nodes):
@@ -74,9 +77,9 @@ def orphan(learner: Learner) -> str:
     """,
 )
 def find_node(learner: Learner) -> str:
-    """Write `find_node(cpu, nodes)`. `cpu` is what a pod wants; a node is a dictionary with `name`, `cpu` (all it has) and `used`.
-    Return the name of the node with the smallest share in use among those that have room, of equal ones the first by name, and
-    None if there is no room anywhere."""
+    """Write `find_node(cpu, nodes)`. `cpu` is what a pod wants; a node is a dictionary with `name`, `cpu` (all it has)
+    and `used`. Return the name of the node with the smallest share in use among those that have room, of equal ones the
+    first by name, and None if there is no room anywhere."""
     a, b, c = ({"name": name, "cpu": cpu, "used": used} for name, cpu, used in (("a", 4, 3), ("b", 4, 1), ("c", 16, 5)))
     learner.same("find_node", 1, [a, b, c], answer="b")
     learner.same("find_node", 1, [a], answer="a")
@@ -91,8 +94,10 @@ def find_node(learner: Learner) -> str:
     "11.3",
     "One round of your own",
     hints=(
-        "Begin with `one_round` of this notebook. What it lacks is to look at what is left on a node before it chooses.",
-        "What a pod wants: `int(pod.spec.containers[0].resources.requests['cpu'])`. Count only what you place yourself in this "
+        "Begin with `one_round` of this notebook. What it lacks is to look at what is left on a node before it "
+        "chooses.",
+        "What a pod wants: `int(pod.spec.containers[0].resources.requests['cpu'])`. Count only what you place yourself "
+        "in this "
         "round, and remember it: the next pod must know of it.",
         "A pod that fits nowhere is left alone: no binding, no error. It waits for the next round.",
     ),
@@ -115,9 +120,9 @@ def find_node(learner: Learner) -> str:
     """,
 )
 def one_round(learner: Learner) -> str:
-    """Write `one_round(api, namespace)`. It binds the pods of the namespace that wait for the scheduler `mine` to `k8sext-worker` and
-    `k8sext-worker2`, each of which has 4 processors, and never gives a node more than it has. `api` is a
-    `kubernetes.client.CoreV1Api`; each pod has one container and wants whole processors."""
+    """Write `one_round(api, namespace)`. It binds the pods of the namespace that wait for the scheduler `mine` to
+    `k8sext-worker` and `k8sext-worker2`, each of which has 4 processors, and never gives a node more than it has. `api`
+    is a `kubernetes.client.CoreV1Api`; each pod has one container and wants whole processors."""
     from kubernetes import client, config
 
     learner.named("one_round")

@@ -25,8 +25,8 @@ from k8sext.notebook.exercises.learner import Learner
     """,
 )
 def ending(learner: Learner) -> str:
-    """Write `how_it_ended(code)` for a container's exit code: `succeeded` for 0, `killed by SIGTERM` and the like for those that
-    mean a signal, and `failed with 3` and the like for the others."""
+    """Write `how_it_ended(code)` for a container's exit code: `succeeded` for 0, `killed by SIGTERM` and the like for
+    those that mean a signal, and `failed with 3` and the like for the others."""
     for code, answer in (
         (0, "succeeded"),
         (3, "failed with 3"),
@@ -43,7 +43,8 @@ def ending(learner: Learner) -> str:
     "12.2",
     "Read a container's log",
     hints=(
-        "A line has four parts with blanks between them, of which the last may hold blanks itself: `line.split(' ', 3)`.",
+        "A line has four parts with blanks between them, of which the last may hold blanks itself: `line.split(' ', "
+        "3)`.",
         "What ends in P is not whole yet: keep it until the next part of the same stream comes. Only F ends the line.",
         "The two streams come mixed. A dictionary, stream to what is kept, holds both.",
     ),
@@ -62,8 +63,9 @@ def ending(learner: Learner) -> str:
     """,
 )
 def log(learner: Learner) -> str:
-    """Write `read_log(lines, stream)`. It gets the lines of a log file as a runtime writes it (time, stream, F or P, text) and the
-    name of a stream, `stdout` or `stderr`. It returns the texts that the program printed there, with parts put together."""
+    """Write `read_log(lines, stream)`. It gets the lines of a log file as a runtime writes it (time, stream, F or P,
+    text) and the name of a stream, `stdout` or `stderr`. It returns the texts that the program printed there, with
+    parts put together."""
     lines = [
         "2026-06-15T09:00:00.000000001Z stdout F hello",
         "2026-06-15T09:00:00.000000002Z stdout P a long",

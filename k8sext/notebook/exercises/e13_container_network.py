@@ -12,7 +12,8 @@ from k8sext.notebook.exercises.learner import Learner, expect
     "13.1",
     "The next address",
     hints=(
-        "`ipaddress.ip_network(subnet).hosts()` yields the usable addresses in order, without the first and the last of the range.",
+        "`ipaddress.ip_network(subnet).hosts()` yields the usable addresses in order, without the first and the last "
+        "of the range.",
         "The first usable one is the bridge's own, the gateway of all pods. Turn an address into text with `str`.",
     ),
     solution="""
@@ -24,9 +25,9 @@ from k8sext.notebook.exercises.learner import Learner, expect
     """,
 )
 def next_address(learner: Learner) -> str:
-    """Write `next_address(subnet, taken)`. It returns the lowest free address of a range such as `10.9.0.0/24`: not that of the
-    network, not the last one (broadcast), not the first usable one (the gateway's), and none of the list `taken`. When all are
-    taken it returns None."""
+    """Write `next_address(subnet, taken)`. It returns the lowest free address of a range such as `10.9.0.0/24`: not
+    that of the network, not the last one (broadcast), not the first usable one (the gateway's), and none of the list
+    `taken`. When all are taken it returns None."""
     learner.same("next_address", "10.9.0.0/24", [], answer="10.9.0.2")
     learner.same("next_address", "10.9.0.0/24", ["10.9.0.2", "10.9.0.3"], answer="10.9.0.4")
     learner.same("next_address", "10.9.0.0/24", ["10.9.0.3"], answer="10.9.0.2")
@@ -41,7 +42,8 @@ def next_address(learner: Learner) -> str:
     hints=(
         "Look at `environment['CNI_COMMAND']` first. VERSION needs nothing else from the environment.",
         "An error is a dictionary with `cniVersion`, `code` and `msg`; 4 is a bad environment.",
-        "DEL must work on ruins: where the pod's namespace is gone, `CNI_NETNS` may be empty, and that is no error. Its answer is None.",
+        "DEL must work on ruins: where the pod's namespace is gone, `CNI_NETNS` may be empty, and that is no error. "
+        "Its answer is None.",
     ),
     solution="""
     def answer(environment):
@@ -54,14 +56,15 @@ def next_address(learner: Learner) -> str:
             return {"cniVersion": "1.1.0", "code": 4, "msg": f"CNI_COMMAND cannot be {command}"}
         if not environment.get("CNI_NETNS"):
             return {"cniVersion": "1.1.0", "code": 4, "msg": "CNI_NETNS is missing"}
-        return {"cniVersion": "1.1.0", "interfaces": [{"name": environment["CNI_IFNAME"], "sandbox": environment["CNI_NETNS"]}]}
+        interface = {"name": environment["CNI_IFNAME"], "sandbox": environment["CNI_NETNS"]}
+        return {"cniVersion": "1.1.0", "interfaces": [interface]}
     """,
 )
 def speak(learner: Learner) -> str:
-    """Write the head of a plugin, `answer(environment)`. It returns what the plugin would print, as a dictionary. For VERSION the
-    answer has `supportedVersions` with `1.1.0` in it. For ADD it has `interfaces`, a list with the `name` (`CNI_IFNAME`) and
-    the `sandbox` (`CNI_NETNS`) of the one that was made. ADD without `CNI_NETNS`, and every command but these and DEL, are an
-    error: `code` 4 and a `msg`. DEL always succeeds, and prints nothing: None."""
+    """Write the head of a plugin, `answer(environment)`. It returns what the plugin would print, as a dictionary. For
+    VERSION the answer has `supportedVersions` with `1.1.0` in it. For ADD it has `interfaces`, a list with the `name`
+    (`CNI_IFNAME`) and the `sandbox` (`CNI_NETNS`) of the one that was made. ADD without `CNI_NETNS`, and every command
+    but these and DEL, are an error: `code` 4 and a `msg`. DEL always succeeds, and prints nothing: None."""
 
     def asked(**environment: str) -> Any:
         return learner.call("answer", environment)

@@ -50,8 +50,10 @@ def order(learner: Learner) -> str:
     "Again, please",
     hints=(
         "Three cases: the name is new, the name is there with the same size, the name is there with another size.",
-        "The id must be the same when the same is asked again, also after a restart, when nothing but `volumes` is left.",
-        'Make the id from the name, as `f"vol-{name}"`, and keep the size under it. Raise FileExistsError in the third case.',
+        "The id must be the same when the same is asked again, also after a restart, when nothing but `volumes` is "
+        "left.",
+        'Make the id from the name, as `f"vol-{name}"`, and keep the size under it. Raise FileExistsError in the '
+        "third case.",
     ),
     solution="""
     def create_volume(volumes, name, size):
@@ -62,9 +64,9 @@ def order(learner: Learner) -> str:
     """,
 )
 def create(learner: Learner) -> str:
-    """Write `create_volume(volumes, name, size)`. It returns the id of the new volume, and writes its size into the dictionary `volumes`,
-    under the id. Asked again for the same name and size it returns the same id and changes nothing. For the same name with another size it
-    raises FileExistsError, and the volume stays as it was."""
+    """Write `create_volume(volumes, name, size)`. It returns the id of the new volume, and writes its size into the
+    dictionary `volumes`, under the id. Asked again for the same name and size it returns the same id and changes
+    nothing. For the same name with another size it raises FileExistsError, and the volume stays as it was."""
     volumes: dict[str, int] = {}
     first = learner.call("create_volume", volumes, "notes", 16)
     expect(first is not None, "create_volume returns None: return the volume's id")

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from k8sext.notebook import FIRST_CELL
 from k8sext.notebook.exercises.exercise import NotYet
 
 NAMESPACE = "exercises"
-"""Where the objects of exercises live: one namespace for all, made by the learner or by the first check that needs it."""
+"""Where the objects of exercises live: one namespace for all, made by the learner or by the first check that needs
+it."""
 PATIENCE = 3.0
 """Seconds in which a change just made may become true in the cluster."""
 POLL = 0.1
@@ -76,7 +78,7 @@ class Learner:
         """Run kubectl as the notebook's `!kubectl` does. Raises Unreachable."""
         done = subprocess.run(["kubectl", *arguments], input=input, capture_output=True, text=True)
         if done.returncode and ("was refused" in done.stderr or "Unable to connect" in done.stderr):
-            raise Unreachable("the cluster does not answer: start it with `k8sext up` in a terminal, and check again")
+            raise Unreachable(f"the cluster does not answer: {FIRST_CELL}, which starts it")
         return Answer(done.returncode, done.stdout, done.stderr.strip())
 
     def find(self, kind: str, name: str, namespace: str = "") -> Any:

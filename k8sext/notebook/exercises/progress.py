@@ -18,7 +18,8 @@ def file() -> Path:
 
 
 def solved() -> dict[str, str]:
-    """The solved exercises, each with the day on which it was first solved. Raises ClusterError for a file that is damaged."""
+    """The solved exercises, each with the day on which it was first solved. Raises ClusterError for a file that is
+    damaged."""
     try:
         content = json.loads(file().read_text())
         passed = content["passed"]

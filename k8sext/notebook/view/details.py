@@ -62,10 +62,10 @@ def _row(event: Happening, columns: Sequence[str]) -> str:
 
 
 def _yaml(item: dict[str, Any]) -> str:
-    import yaml
+    from k8sext.kube.manifest import to_yaml
 
     item = item | {"metadata": {key: value for key, value in item["metadata"].items() if key != "managedFields"}}
-    text = yaml.safe_dump(item, sort_keys=False, allow_unicode=True)
+    text = to_yaml(item, allow_unicode=True)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}\n... and {len(text) - LONGEST} characters more"
     style = "max-height:22em;overflow:auto;margin:0;font-size:12px;line-height:1.35"

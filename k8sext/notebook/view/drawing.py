@@ -1,6 +1,8 @@
-"""The view as a picture: one SVG, which takes its colours from JupyterLab's theme where there is one and is light elsewhere.
+"""The view as a picture: one SVG, which takes its colours from JupyterLab's theme where there is one and is light
+elsewhere.
 
-Every state has a sign and a kind of border of its own: colour alone says nothing. The tints stay apart for colour-blind readers.
+Every state has a sign and a kind of border of its own: colour alone says nothing. The tints stay apart for colour-blind
+readers.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ PAPER, CARD, EDGE = "var(--jp-layout-color0, #ffffff)", "var(--jp-layout-color1,
 WIDTH, MARGIN, NODE, GAP = 960, 12, 300, 12
 HEAD, ROW, CELL = 44, 24, 20
 IN_FULL = 8
-"""As many pods of a node are drawn with their names; where one has more, all pods become small squares with their signs."""
+"""As many pods of a node are drawn with their names; where one has more, all pods become small squares with their
+signs."""
 MOST_NODES, MOST_LINES, MOST_BOXES = 30, 6, 24
 LETTER = 6.9
 
@@ -47,7 +50,8 @@ def draw(world: World, namespace: str | None, fresh: Collection[str] = ()) -> st
 
 
 def clean(text: str) -> str:
-    """Make a text from the cluster harmless in HTML, SVG and XML: markup is escaped, control characters are left out."""
+    """Make a text from the cluster harmless in HTML, SVG and XML: markup is escaped, control characters are left
+    out."""
     return html.escape("".join(letter if letter.isprintable() else " " for letter in text), quote=True)
 
 
@@ -82,7 +86,8 @@ class _Canvas:
     def svg(self, summary: str) -> str:
         height = self.y + MARGIN / 2
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" '
+            f'height="{height:g}" '
             'role="img" style="max-width:100%;height:auto;font:12px system-ui,sans-serif">'
             f"<title>{clean(summary)}</title>"
             f'<rect width="{WIDTH}" height="{height:g}" style="fill:{PAPER}"/>{"".join(self._shapes)}</svg>'

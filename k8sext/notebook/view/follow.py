@@ -1,7 +1,8 @@
-"""Follow the API server from a thread of its own: what the view shows is always up to date, whatever the notebook is doing.
+"""Follow the API server from a thread of its own: what the view shows is always up to date, whatever the notebook is
+doing.
 
-Informers keep nodes, pods and the chosen kinds; they go on by themselves when the server was away. A cluster that was made anew
-has a new kubeconfig, and then everything is begun anew.
+Informers keep nodes, pods and the chosen kinds; they go on by themselves when the server was away. A cluster that was
+made anew has a new kubeconfig, and then everything is begun anew.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k8sext import files
 from k8sext.kube.connect import ConnectError, from_kubeconfig
 from k8sext.kube.informer import Informer
-from k8sext.kube.request import ApiError, Json, Unreachable, request
+from k8sext.kube.objects import Json
+from k8sext.kube.request import ApiError, Unreachable, request
+from k8sext.kube.resource import EVENTS, NODES, PODS, Resource, discover
 from k8sext.kube.watch import Listed, list_and_watch
 from k8sext.notebook.view.model import Ring, World, happening_of, world_of
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
-NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
 POLL = 1.0
 ANSWER_WITHIN = 10.0
 
@@ -47,12 +50,12 @@ class Follower:
     def _begin_anew(self) -> None:
         self._events = Ring()
         self._informers: dict[str, Informer] = {}
-        self._paths: dict[str, str] = {"nodes": NODES, "pods": PODS}
+        self._resources: dict[str, Resource] = {"nodes": NODES, "pods": PODS}
 
     async def run(self) -> None:
         """Follow for ever."""
         while True:
-            made = self._made()
+            made = files.stamp(self._kubeconfig)
             try:
                 self._client = await from_kubeconfig(self._kubeconfig)
             except ConnectError:
@@ -82,22 +85,19 @@ class Follower:
     async def read(self) -> World:
         """Ask the server anew, so that the answer holds all that was done before. Raises ApiError or Unreachable."""
         client = self._client or await self._until_connected()
-        nodes, pods = [(await request(client, "GET", path, timeout=ANSWER_WITHIN))["items"] for path in (NODES, PODS)]
+        nodes, pods = [await _items(client, resource) for resource in (NODES, PODS)]
         resources: dict[str, list[Json] | None] = {}
         for kind in self._kinds:
-            path = await collection(client, kind)
-            resources[kind] = (await request(client, "GET", path, timeout=ANSWER_WITHIN))["items"] if path else None
+            resource = await _resource(client, kind)
+            resources[kind] = await _items(client, resource) if resource else None
         return world_of(nodes, pods, resources)
 
     async def get(self, kind: str, namespace: str, name: str) -> Json:
         """Fetch one object, of "nodes", "pods" or a chosen kind. Raises ApiError or Unreachable."""
-        client, path = self._client, self._paths.get(kind)
-        if client is None or path is None:
+        client, resource = self._client, self._resources.get(kind)
+        if client is None or resource is None:
             raise Unreachable("the cluster does not answer")
-        base, _, resource = path.rpartition("/")
-        return await request(
-            client, "GET", f"{base}/namespaces/{namespace}/{resource}/{name}" if namespace else f"{path}/{name}"
-        )
+        return await request(client, "GET", resource.path(name, namespace))
 
     def version(self, kind: str, namespace: str, name: str) -> str:
         """Return the resource version under which an object is known, or nothing."""
@@ -110,18 +110,18 @@ class Follower:
         return [*followed, self._follow_events(client)]
 
     async def _follow(self, client: ApiClient, kind: str) -> None:
-        while kind not in self._paths:
+        while kind not in self._resources:
             with suppress(ApiError, Unreachable):
-                if path := await collection(client, kind):
-                    self._paths[kind] = path
+                if resource := await _resource(client, kind):
+                    self._resources[kind] = resource
                     break
             await asyncio.sleep(POLL)
-        informer = self._informers[kind] = Informer(client, self._paths[kind], transform=slim)
+        informer = self._informers[kind] = Informer(client, self._resources[kind].collection(), transform=shown_fields)
         informer.on_change(lambda change, item: self._changed())
         await informer.run()
 
     async def _follow_events(self, client: ApiClient) -> None:
-        async for change in list_and_watch(client, "/api/v1/events"):
+        async for change in list_and_watch(client, EVENTS.collection()):
             if isinstance(change, Listed):
                 self._events = Ring()
                 for event in sorted(map(happening_of, change.items), key=lambda event: event.time):
@@ -130,9 +130,9 @@ class Follower:
                 self._events.put(happening_of(change.object))
             self._changed()
 
-    async def _watch_over(self, client: ApiClient, made: tuple[float, int]) -> None:
+    async def _watch_over(self, client: ApiClient, made: tuple[int, int] | None) -> None:
         """Ask from time to time whether the server is there, and return when there is another kubeconfig."""
-        while self._made() in (made, (0.0, 0)):
+        while files.stamp(self._kubeconfig) in (made, None):
             try:
                 await request(client, "GET", "/version", timeout=ANSWER_WITHIN)
                 self._tell(connected=True)
@@ -150,35 +150,29 @@ class Follower:
             self.connected = connected
             self._changed()
 
-    def _made(self) -> tuple[float, int]:
-        try:
-            status = self._kubeconfig.stat()
-        except OSError:
-            return (0.0, 0)
-        return (status.st_mtime, status.st_ino)
 
-
-async def collection(client: ApiClient, kind: str) -> str:
-    """Return the path of a kind's collection ("weatherreports.k8s.packt.com", "configmaps"), nothing if there is no such kind.
+async def _resource(client: ApiClient, kind: str) -> Resource | None:
+    """Return where a kind's objects stand ("weatherreports.k8s.packt.com", "configmaps"), None if there is no such kind
+    (yet).
 
     Raises ApiError or Unreachable.
     """
-    name, _, group = kind.partition(".")
     try:
-        base = "/api/v1"
-        if group:
-            found = await request(client, "GET", f"/apis/{group}", timeout=ANSWER_WITHIN)
-            base = f"/apis/{found['preferredVersion']['groupVersion']}"
-        resources = (await request(client, "GET", base, timeout=ANSWER_WITHIN))["resources"]
+        return await discover(client, kind, timeout=ANSWER_WITHIN)
     except ApiError as error:
-        if error.code == 404:
-            return ""
-        raise
-    return f"{base}/{name}" if any(resource["name"] == name for resource in resources) else ""
+        if error.code != 404:
+            raise
+    except ValueError:
+        pass
+    return None
 
 
-def slim(item: Json) -> Json:
-    """Keep of an object what the view reads; the rest is fetched when somebody looks at it."""
+async def _items(client: ApiClient, resource: Resource) -> list[Json]:
+    return (await request(client, "GET", resource.collection(), timeout=ANSWER_WITHIN))["items"]
+
+
+def shown_fields(item: Json) -> Json:
+    """A transform: keep of an object what the view reads; the rest is fetched when somebody looks at it."""
     metadata = {
         field: item["metadata"][field]
         for field in ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
@@ -191,7 +185,10 @@ def slim(item: Json) -> Json:
     return {"metadata": metadata, "spec": spec, "status": status}
 
 
-SHOWN = ("phase", "state", "conditions", "message", "reason", "containerStatuses", "initContainerStatuses")
+SHOWN = (
+    *("phase", "state", "conditions", "message", "reason"),
+    *("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"),
+)
 
 
 def chosen_kubeconfig() -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
+from k8sext.kube.background import BackgroundTask
 from k8sext.kube.request import ApiError, Unreachable
+from k8sext.notebook import FIRST_CELL
 from k8sext.notebook.shell import OneLineError
 from k8sext.notebook.view.details import NOTHING, detail, events_table, gone
 from k8sext.notebook.view.drawing import clean, draw
@@ -23,10 +23,8 @@ from k8sext.notebook.view.words import describe
 REDRAW, IDLE = 0.2, 1.0
 FRESH = 2.0
 """Seconds for which a pod that changed is outlined."""
-FIRST_ANSWER = 30.0
+FIRST_ANSWER, END_LIMIT = 30.0, 5.0
 MOST_OPEN = 4
-
-T = TypeVar("T")
 
 
 class ViewError(OneLineError):
@@ -36,7 +34,8 @@ class ViewError(OneLineError):
 class View:
     """A live view of a cluster: see `k8sext.notebook.view.view`. Of more than four open views the oldest is closed.
 
-    In a front end it is widgets (`panel`); elsewhere, as on GitHub, a picture, and its text twin where pictures cannot be shown.
+    In a front end it is widgets (`panel`); elsewhere, as on GitHub, a picture, and its text twin where pictures cannot
+    be shown.
     """
 
     _open: ClassVar[deque[View]] = deque()
@@ -47,20 +46,16 @@ class View:
         self._world = World()
         self._changed_at: dict[str, float] = {}
         self._shown: object = None
-        self._loop = asyncio.new_event_loop()
         self._dirty = asyncio.Event()
         self._follower = Follower(chosen_kubeconfig(), kinds, self._dirty.set)
         self.panel = Panel(namespace, on_use=self._used)
-        self._task = self._loop.create_task(self._follow_and_draw())
-        self._thread = threading.Thread(target=self._run, name="cluster view", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
+        self._background = BackgroundTask(self._run, "cluster view")
         try:
-            self._world = self._ask(self._follower.read())
+            self._world = self._background.call(self._follower.read(), FIRST_ANSWER)
         except (ApiError, Unreachable, TimeoutError) as error:
             self.close()
             raise ViewError(
-                f"The cluster does not answer ({error or 'no answer in time'}): is it up? See k8sext status."
+                f"The cluster does not answer ({str(error) or 'no answer in time'}): {FIRST_CELL}, which starts it."
             ) from None
         View._open.append(self)
         while len(View._open) > MOST_OPEN:
@@ -68,11 +63,9 @@ class View:
 
     def close(self) -> None:
         """Stop following the cluster; the last picture stays."""
-        atexit.unregister(self.close)
         if self in View._open:
             View._open.remove(self)
-        self._tell_thread(self._task.cancel)
-        self._thread.join(timeout=5)
+        self._background.stop(END_LIMIT)
         self.panel.end("closed")
 
     def __repr__(self) -> str:
@@ -85,37 +78,25 @@ class View:
         return bundle, {"image/svg+xml": {"alt": words}}
 
     def _now(self) -> World:
-        """Ask anew, so that a picture that is kept shows all that the cells before did; if that fails, what is known."""
+        """Ask anew, so that a picture that is kept shows all that the cells before did; if that fails, what is
+        known."""
         try:
-            return self._ask(self._follower.read()) if self._thread.is_alive() else self._world
+            if self._background.running:
+                return self._background.call(self._follower.read(), FIRST_ANSWER)
         except (ApiError, Unreachable, TimeoutError):
-            return self._world
-
-    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
-        asked = asyncio.run_coroutine_threadsafe(question, self._loop)
-        try:
-            return asked.result(FIRST_ANSWER)
-        except TimeoutError:
-            asked.cancel()
-            raise
+            pass
+        return self._world
 
     def _used(self) -> None:
         """Somebody used a button or a list, in whatever thread."""
-        self._tell_thread(self._dirty.set)
+        self._background.soon(self._dirty.set)
 
-    def _tell_thread(self, what: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # it has ended, and its loop is closed
-            self._loop.call_soon_threadsafe(what)
-
-    def _run(self) -> None:
+    async def _run(self, ready: Callable[[], None]) -> None:
+        ready()
         try:
-            self._loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass
+            await self._follow_and_draw()
         except Exception as error:
             self.panel.end(f"ended by an error in the view: {error!r}")
-        finally:
-            self._loop.close()
 
     async def _follow_and_draw(self) -> None:
         async with asyncio.TaskGroup() as group:

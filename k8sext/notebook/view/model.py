@@ -1,13 +1,15 @@
-"""What is worth showing of the objects of a cluster: a few words each, taken from the JSON that the API server sends."""
+"""What is worth showing of the objects of a cluster: a few words each, taken from the JSON that the API server
+sends."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-Json = dict[str, Any]
+from k8sext.kube.objects import Json
+from k8sext.kube.pod import all_statuses
+
 ZONE = "topology.kubernetes.io/zone"
 ORDINARY_WAITS = ("ContainerCreating", "PodInitializing", "")
 EVENTS_KEPT = 1000
@@ -176,7 +178,7 @@ def _state(pod: Json) -> tuple[str, str]:
     status = pod.get("status") or {}
     phase = status.get("phase", "Pending")
     ready = next((c for c in _conditions(pod) if c["type"] == "Ready"), {})
-    trouble = _trouble(status)
+    trouble = _trouble(pod)
     if pod["metadata"].get("deletionTimestamp"):
         return "Terminating", ""
     if phase in ("Succeeded", "Failed"):
@@ -190,10 +192,9 @@ def _state(pod: Json) -> tuple[str, str]:
     return "Starting", status.get("message") or ""
 
 
-def _trouble(status: Json) -> str:
+def _trouble(pod: Json) -> str:
     """Say which container waits for another reason than that it is being made."""
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    for container in containers:
+    for container in all_statuses(pod):
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason", "") not in ORDINARY_WAITS:
             return ": ".join(part for part in (waiting["reason"], waiting.get("message", "")) if part)

@@ -1,4 +1,5 @@
-"""The widgets of the view: what can be chosen, and the places where something is shown. All of them work by keyboard."""
+"""The widgets of the view: what can be chosen, and the places where something is shown. All of them work by
+keyboard."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from k8sext.admission import Json
-from k8sext.admission.initializers import Background, Initializer, start, switch_on
+from k8sext.admission.initializers import Initializer, start, switch_on
 from k8sext.cluster import Cluster, ClusterError, environment
+from k8sext.kube.background import BackgroundTask
+from k8sext.kube.objects import Json
 from tests.admission.initializers.objects import configuration, rule
 from tests.conftest import until_served
 
@@ -29,7 +30,7 @@ class World:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster, self.namespace = cluster, namespace
         self.kubeconfig = cluster.kubeconfig
-        self.running: list[Background] = []
+        self.running: list[BackgroundTask] = []
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """Run kubectl in the namespace. Raises ClusterError with all it printed."""
@@ -46,14 +47,15 @@ class World:
         return done.stdout
 
     def configure(self, *initializers: Initializer, name: str = "") -> None:
-        """Configure initializers, in this order, for what they initialize. Nobody else's objects match: only here are they switched on."""
+        """Configure initializers, in this order, for what they initialize. Nobody else's objects match: only here are
+        they switched on."""
         entries = []
         for found in initializers:
             plural, _, group = found.resources[0].partition(".")
             entries.append((found.name, [rule([plural], [group])]))
         self.create(configuration(name or self.namespace, *entries))
 
-    def start(self, *initializers: Initializer) -> Background:
+    def start(self, *initializers: Initializer) -> BackgroundTask:
         """Run initializers until the test ends."""
         self.running.append(start(*initializers, namespaces=[self.namespace], kubeconfig=self.kubeconfig))
         return self.running[-1]

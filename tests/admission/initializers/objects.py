@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8sext.admission import Json
-from k8sext.admission.initializers.model import Initializers, Resource, write
+from k8sext.admission.initializers.model import Initializers, write
+from k8sext.kube.objects import Json
 
-PODS = Resource("", "v1", "pods")
-DEPLOYMENTS = Resource("apps", "v1", "deployments")
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 FAILURE = {"status": "Failure", "message": "no", "code": 403, "reason": "Forbidden"}
 
 

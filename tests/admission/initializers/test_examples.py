@@ -1,4 +1,5 @@
-"""The three of the book, whole: a sidecar, a certificate for each pod, a limit. And initializers that are killed on the way."""
+"""The three of the book, whole: a sidecar, a certificate for each pod, a limit. And initializers that are killed on the
+way."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ import pytest
 from cryptography import x509 as x509_parser
 from cryptography.x509.oid import NameOID
 
-from k8sext.admission import Json, serve
+from k8sext.admission import serve
 from k8sext.admission.initializers.examples.certificate import AUTHORITY, certificate, certificate_volume
 from k8sext.admission.initializers.examples.limit import limit
 from k8sext.admission.initializers.examples.sidecar import sidecar
 from k8sext.admission.initializers.model import PENDING, UNINITIALIZED, Initializers, read
+from k8sext.kube.objects import Json
 from tests.admission.initializers.conftest import World, deployment
 
 IMAGE = deployment()["spec"]["template"]["spec"]["containers"][0]["image"]

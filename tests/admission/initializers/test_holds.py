@@ -6,10 +6,11 @@ import copy
 
 import pytest
 
-from k8sext.admission import Json
 from k8sext.admission.initializers.holds import GATE, HELD, PLACES, check, is_held, settle
-from k8sext.admission.initializers.model import Initializers, Invalid, Resource
-from tests.admission.initializers.objects import CONFIG_MAPS, DEPLOYMENTS, PODS, of, pod
+from k8sext.admission.initializers.model import Initializers, Invalid
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import CONFIG_MAPS, DEPLOYMENTS, PODS, Resource
+from tests.admission.initializers.objects import of, pod
 
 PENDING = Initializers(("a.init.example",))
 TEMPLATE = {"spec": {"containers": []}}

@@ -1,8 +1,9 @@
-"""Whatever order things happen in, an object is released once, after both initializers, in order; or it fails, and stays failed.
+"""Whatever order things happen in, an object is released once, after both initializers, in order; or it fails, and
+stays failed.
 
-The store is a dictionary with optimistic locking, admission and controllers are the real ones, and Hypothesis chooses the order of their
-steps: a controller reads, thinks, writes, is killed anywhere and starts again with what it had in memory lost, while a user changes
-the object.
+The store is a dictionary with optimistic locking, admission and controllers are the real ones, and Hypothesis chooses
+the order of their steps: a controller reads, thinks, writes, is killed anywhere and starts again with what it had in
+memory lost, while a user changes the object.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8sext.admission import Denied, Json
+from k8sext.admission import Denied
 from k8sext.admission.initializers.controller import Initializer, initialized, initializer, is_next
 from k8sext.admission.initializers.model import Initializers, Invalid, read
 from k8sext.admission.initializers.plugin import guard, stamp
-from tests.admission.initializers.objects import DEPLOYMENTS, configuration, of, rule
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import DEPLOYMENTS
+from tests.admission.initializers.objects import configuration, of, rule
 
 ON_DEPLOYMENTS = [rule(["deployments"], ["apps"])]
 

@@ -8,7 +8,6 @@ import re
 import pytest
 import yaml
 
-from k8sext.admission import Json
 from k8sext.admission.initializers.model import (
     CREATE_DENIED,
     NAME,
@@ -19,7 +18,6 @@ from k8sext.admission.initializers.model import (
     Decision,
     Initializers,
     Invalid,
-    Resource,
     in_order,
     matches,
     names_for,
@@ -29,7 +27,9 @@ from k8sext.admission.initializers.model import (
     validate,
     write,
 )
-from tests.admission.initializers.objects import DEPLOYMENTS, FAILURE, PODS, configuration, pod, rule
+from k8sext.kube.objects import Json
+from k8sext.kube.resource import DEPLOYMENTS, PODS, Resource
+from tests.admission.initializers.objects import FAILURE, configuration, pod, rule
 
 A, B, C = "a.init.example", "b.init.example", "c.init.example"
 ON_PODS = [rule(["pods"])]

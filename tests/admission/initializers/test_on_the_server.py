@@ -1,4 +1,5 @@
-"""On a real API server: stamped, held, initialized in order, released; refused to those who may not; removed after a failure."""
+"""On a real API server: stamped, held, initialized in order, released; refused to those who may not; removed after a
+failure."""
 
 from __future__ import annotations
 
@@ -8,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from k8sext.admission import Denied, Json
+from k8sext.admission import Denied
 from k8sext.admission.initializers import initializer, start, stop_all
 from k8sext.admission.initializers.holds import GATE, HELD
 from k8sext.admission.initializers.model import PENDING, RESULT, UNINITIALIZED, Initializers, read
 from k8sext.cluster import ClusterError
+from k8sext.kube.objects import Json
 from tests.admission.initializers.conftest import World, deployment
 from tests.admission.initializers.objects import FAILURE, configuration, rule
 

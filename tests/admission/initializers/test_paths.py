@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from k8sext.admission.initializers.paths import includes_uninitialized, is_collection, visible, without_include
+from k8sext.admission.initializers.proxy import includes_uninitialized, is_collection, visible, without_include
 
 HIDE = "labelSelector=%21initializers.k8s.packt.com%2Funinitialized"
 

@@ -14,11 +14,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from k8sext.admission import Json
 from k8sext.admission.initializers.proxy import Proxy
 from k8sext.admission.tls import server_context
 from k8sext.kube import certificates as x509
+from k8sext.kube.objects import Json
 from tests.admission.initializers.objects import FAILURE, pod
+from tests.support.eventually import eventually_async
 
 TOKEN = {"Authorization": "Bearer anna"}
 PODS = "/api/v1/namespaces/lesson/pods"
@@ -116,9 +117,14 @@ async def test_a_client_that_reads_slowly_holds_up_the_server_and_nothing_piles_
     async with proxied(endless) as client, client.get(PODS) as answer:
         await answer.content.readexactly(1)
         before = -1
-        while written != before:  # until all buffers on the way are full
-            before = written
-            await asyncio.sleep(0.3)
+
+        def full() -> bool:
+            """Whether all buffers on the way are: nothing more was written since the last look."""
+            nonlocal before
+            before, last = written, before
+            return before == last
+
+        await eventually_async(full, every=0.3)
         assert written < most * len(chunk) / 2
         rest = 0
         async for part in answer.content.iter_any():

@@ -1,4 +1,5 @@
-"""kubectl through the proxy behaves as kubectl 1.9 did; each user has their own rights; a watch tells the truth under load."""
+"""kubectl through the proxy behaves as kubectl 1.9 did; each user has their own rights; a watch tells the truth under
+load."""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ import aiohttp
 import pytest
 import yaml
 
-from k8sext.admission import Denied, Json
+from k8sext.admission import Denied
 from k8sext.admission.initializers import RunningProxy, initializer, start_proxy
 from k8sext.admission.initializers.model import PENDING, UNINITIALIZED, read
 from k8sext.kube.connect import from_kubeconfig
+from k8sext.kube.objects import Json
 from k8sext.kube.request import request
 from tests.admission.initializers.conftest import World, deployment
 from tests.admission.initializers.test_on_the_server import A, settings, writes

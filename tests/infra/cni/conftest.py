@@ -1,4 +1,5 @@
-"""Machines that tests may wire up: network namespaces of their own, so that nothing of this machine's network is touched."""
+"""Machines that tests may wire up: network namespaces of their own, so that nothing of this machine's network is
+touched."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ READY = "echo ready; exec sleep infinity"
 
 
 class Machine:
-    """A network namespace that stands for a machine, and in it the namespaces of pods. Each is held by a process that sleeps."""
+    """A network namespace that stands for a machine, and in it the namespaces of pods. Each is held by a process that
+    sleeps."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder, self._held = folder, ExitStack()

@@ -86,6 +86,7 @@ def test_an_unknown_command_is_code_4():
         {"ipam": {"subnet": "10.9.0.0/24", "dataDir": "here"}},
         {"prevResult": []},
         {"prevResult": {"ips": "none"}},
+        {"prevResult": {"ips": ["none"]}},
         {"cni.dev/valid-attachments": [1]},
     ],
 )

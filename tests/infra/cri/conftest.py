@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,10 @@ import grpc.aio
 import pytest
 
 from k8sext.infra.cri import stop_all
-from k8sext.infra.cri.images import BUILT_IN
+from k8sext.infra.cri.built_in import BUILT_IN
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
+from tests.support.eventually import eventually_async
 
 DEADLINE = 20.0
 
@@ -125,7 +124,7 @@ class Runtime:
             status = await self.status(container)
             return status if status.state == api.CONTAINER_EXITED else None
 
-        return await self.eventually(look)
+        return await eventually_async(look)
 
     async def stop(self, container: str, timeout: int = 0) -> None:
         """Stop a container."""
@@ -136,17 +135,11 @@ class Runtime:
         return await self.calls.ExecSync(api.ExecSyncRequest(container_id=container, cmd=command, timeout=timeout))
 
     async def back(self) -> None:
-        """Wait until a server that was started again answers; a first call may still go to the connection of the last one."""
-
-        async def look() -> bool:
-            try:
-                await self.calls.Version(api.VersionRequest(), timeout=5)
-            except grpc.aio.AioRpcError as error:
-                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
-                return False
-            return True
-
-        await self.eventually(look)
+        """Wait until a server that was started again answers; a first call may still go to the connection of the last
+        one."""
+        await eventually_async(
+            lambda: self.calls.Version(api.VersionRequest(), timeout=5), not_yet=grpc.aio.AioRpcError
+        )
 
     def log(self, name: str = "main") -> list[str]:
         """Return the lines of a container's log without their times: `stdout F text`."""
@@ -155,25 +148,13 @@ class Runtime:
 
     async def logged(self, *lines: str, name: str = "main") -> None:
         """Wait until a log holds these lines."""
-        await self.eventually(lambda: set(lines) <= set(self.log(name)))
+        await eventually_async(lambda: set(lines) <= set(self.log(name)))
 
     async def refusal(self, call: Any) -> grpc.aio.AioRpcError:
         """Return the error of a call that must fail."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         return caught.value
-
-    async def eventually(self, look: Callable[[], Any]) -> Any:
-        """Return what `look` finds once it is true; fail when that takes too long."""
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            found = look()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return found
-            assert time.monotonic() < deadline, "waited in vain"
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -227,8 +208,8 @@ def start_server(folder: Path) -> Iterator[Callable[..., Server]]:
     """Start servers with options and environment of the test's own; they are ended."""
     started: list[Server] = []
 
-    def start(*options: str, environment: dict[str, str] | None = None) -> Server:
-        started.append(Server(folder, *options, environment=environment))
+    def start(*options: str, environment: dict[str, str] | None = None, wrapper: Sequence[str] = ()) -> Server:
+        started.append(Server(folder, *options, environment=environment, wrapper=wrapper))
         return started[-1]
 
     yield start

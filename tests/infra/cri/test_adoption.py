@@ -17,6 +17,7 @@ import pytest
 
 from k8sext.infra.cri import stop_all
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.support.eventually import eventually_async
 
 
 async def test_a_killed_server_finds_its_containers_again(own: Any) -> None:
@@ -48,7 +49,7 @@ async def test_an_exit_without_a_server_is_not_lost(own: Any) -> None:
     own.server.stop(signal.SIGKILL)
     gate.write_text("go\n")
     exit_file = own.server.root / "node" / "cri" / "containers" / container / "exit.json"
-    await own.eventually(exit_file.exists)
+    await eventually_async(exit_file.exists)
     own.server.start()
     await own.back()
     status = (
@@ -69,13 +70,13 @@ async def test_addresses_of_running_pods_are_not_given_out_again_after_a_restart
 
 async def test_containers_die_with_their_supervisor_and_the_next_one_takes_over(own: Any) -> None:
     container = await own.shell("setsid sleep 4321 & echo $!; exec sleep 4322")
-    await own.eventually(own.log)
+    await eventually_async(own.log)
     daemon = int(own.log()[0].split()[-1])
     os.kill(own.server.shim(), signal.SIGKILL)
     status = await own.ended(container)
     assert status.exit_code == 137
     assert "supervisor" in status.message
-    await own.eventually(lambda: not _runs(daemon))
+    await eventually_async(lambda: not _runs(daemon))
 
     async def runs_again() -> bool:
         try:
@@ -84,7 +85,7 @@ async def test_containers_die_with_their_supervisor_and_the_next_one_takes_over(
             return False
         return True
 
-    await own.eventually(runs_again)
+    await eventually_async(runs_again)
 
 
 async def test_a_supervisor_whose_socket_was_removed_is_replaced_and_not_doubled(own: Any) -> None:
@@ -104,17 +105,17 @@ async def test_a_supervisor_whose_socket_was_removed_is_replaced_and_not_doubled
 
 async def test_an_init_that_is_killed_takes_its_container_with_it(own: Any) -> None:
     container = await own.shell("setsid sleep 4321 & echo $!; exec sleep 4322")
-    await own.eventually(own.log)
+    await eventually_async(own.log)
     daemon = int(own.log()[0].split()[-1])
     process = json.loads((own.server.root / "node" / "cri" / "containers" / container / "process.json").read_text())
     os.kill(process["init"], signal.SIGKILL)
     assert (await own.ended(container)).exit_code == 137
-    await own.eventually(lambda: not _runs(daemon) and not _runs(process["main"]))
+    await eventually_async(lambda: not _runs(daemon) and not _runs(process["main"]))
 
 
 async def test_sigterm_leaves_containers_and_stop_all_ends_them(own: Any) -> None:
     container = await own.shell("setsid sleep 4321 & echo $!; exec sleep 4322")
-    await own.eventually(own.log)
+    await eventually_async(own.log)
     daemon, shim = int(own.log()[0].split()[-1]), own.server.shim()
     own.server.stop(signal.SIGTERM)
     assert own.server.process.returncode == 0
@@ -132,12 +133,12 @@ async def test_sigterm_leaves_containers_and_stop_all_ends_them(own: Any) -> Non
 
 async def test_a_supervisor_whose_folder_was_removed_by_hand_ends_with_its_containers(own: Any) -> None:
     await own.shell("echo $$; exec sleep 4323")
-    await own.eventually(own.log)
+    await eventually_async(own.log)
     container, shim = int(own.log()[0].split()[-1]), own.server.shim()
     own.server.stop(signal.SIGKILL)
     specs = [json.loads(file.read_text()) for file in own.server.root.glob("node/cri/containers/*/spec.json")]
     shutil.rmtree(own.server.root)
-    await own.eventually(lambda: not _runs(shim) and not _runs(container))
+    await eventually_async(lambda: not _runs(shim) and not _runs(container))
     assert specs and not [entrance for spec in specs for entrance in spec["cgroups"] if Path(entrance).exists()]
 
 
@@ -197,7 +198,7 @@ async def test_killed_in_the_middle_of_fifty_starts_nothing_is_doubled(own: Any,
         if container.state == api.CONTAINER_CREATED:
             await own.calls.StartContainer(api.StartContainerRequest(container_id=container.id))
     await own.calls.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox))
-    await own.eventually(lambda: not any(_runs(pid) for pid in alive))
+    await eventually_async(lambda: not any(_runs(pid) for pid in alive))
 
 
 async def _address(runtime: Any, sandbox: str) -> str:

@@ -1,4 +1,5 @@
-"""Images from archives, also from hostile ones: nothing leaves the root folder, nothing is left behind, nothing fills the disk."""
+"""Images from archives, also from hostile ones: nothing leaves the root folder, nothing is left behind, nothing fills
+the disk."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from k8sext.infra.cri.oci import possible, store
-from k8sext.infra.cri.oci.store import ImageError, ImageStore, full_name
-from k8sext.infra.cri.oci.users import user_of
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
+from k8sext.infra.cri.handlers.oci import image_store as store
+from k8sext.infra.cri.handlers.oci.image_store import ImageError, ImageStore, full_name
+from k8sext.infra.cri.handlers.oci.users import user_of
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.refusals import Refusal
+from k8sext.infra.grpc import StatusError
 
 NAME = "localhost/test/image:1"
 
@@ -25,7 +27,7 @@ NAME = "localhost/test/image:1"
 @pytest.fixture
 def images(tmp_path: Path) -> ImageStore:
     if missing := possible.missing_for_images():
-        pytest.skip(f"install {' and '.join(missing)}")
+        pytest.skip(f"to run images, install {' and '.join(missing)}")
     return ImageStore(tmp_path / "images")
 
 
@@ -198,8 +200,26 @@ def test_users_are_looked_up_in_the_image_and_nowhere_else(tmp_path: Path):
     assert (user.uid, user.gid, sorted(user.groups), user.home) == (1000, 1001, [44, 1001], "/home/app")
     (root / "etc/passwd").unlink()
     (root / "etc/passwd").symlink_to("/etc/passwd")
-    with pytest.raises(Refusal, match="knows no user 'daemon'"):
+    with pytest.raises(StatusError, match="knows no user 'daemon'"):
         user_of(api.LinuxContainerSecurityContext(run_as_username="daemon"), "", root, real_root=True)
     (root / "etc/passwd").unlink()
     os.mkfifo(root / "etc/passwd")
     assert user_of(api.LinuxContainerSecurityContext(), "", root, real_root=True).uid == 0
+
+
+@pytest.mark.parametrize("user", ["4294967296", "4294967295", "2147483648", "0:4294967296", "²", "app"])
+def test_a_user_of_an_image_whose_number_no_tool_can_hold_is_refused(tmp_path: Path, user: str):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("app:x:4294967296:0::/:/bin/sh\n")
+    with pytest.raises(StatusError, match=r"from 0 to 2147483647|knows no user"):
+        user_of(api.LinuxContainerSecurityContext(), user, tmp_path, real_root=True)
+
+
+def test_a_number_in_a_request_is_checked_too(tmp_path: Path):
+    for asked in (
+        api.LinuxContainerSecurityContext(run_as_user=api.Int64Value(value=2**32)),
+        api.LinuxContainerSecurityContext(run_as_user=api.Int64Value(value=-1)),
+        api.LinuxContainerSecurityContext(supplemental_groups=[2**32]),
+    ):
+        with pytest.raises(StatusError, match=r"from 0 to 2147483647|knows no user '-1'"):
+            user_of(asked, "", tmp_path, real_root=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from k8sext.infra.cri import isolation
-from k8sext.infra.cri.isolation import SERVICE_ACCOUNT, Bubblewrap, Mount, Plain, PRoot
+from k8sext.infra.cri.handlers.process import isolation
+from k8sext.infra.cri.handlers.process.isolation import SERVICE_ACCOUNT, Bubblewrap, Mount, Plain, PRoot
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.refusals import Refusal
+from k8sext.infra.grpc import StatusError
+from tests.support.eventually import eventually_async
 
 
 def path_without(folder: Path, *hidden: str) -> str:
@@ -59,7 +61,7 @@ async def test_volumes_and_the_service_account_stand_at_their_place(folder: Path
     )
     container = await runtime.shell(f"{reads}; {writes}; exec sleep 1000", mounts=mounts)
     await runtime.logged("stdout F secret", "stdout F 10.244.1.2 web-0")
-    await runtime.eventually(lambda: (folder / "termination").read_text() == "why\n")
+    await eventually_async(lambda: (folder / "termination").read_text() == "why\n")
     assert (folder / "made-by-the-runtime" / "file").read_text() == "written\n"
     assert (await runtime.execute(container, "cat", f"{folder}/deep/down/file")).stdout == b"written\n"
     assert not Path(SERVICE_ACCOUNT, "token").exists()
@@ -75,10 +77,10 @@ async def test_exit_codes_and_kills_pass_through(with_only: Any, way: str) -> No
     assert killed.exit_code == 137
     assert runtime.log("killed") == []  # nobody but the program writes into its log
     container = await runtime.shell("setsid sleep 4321 & echo $!; while :; do sleep 0.05; done", name="stays")
-    await runtime.eventually(lambda: runtime.log("stays"))
+    await eventually_async(lambda: runtime.log("stays"))
     pid = int(runtime.log("stays")[0].split()[-1])
     await runtime.stop(container)
-    await runtime.eventually(lambda: not Path(f"/proc/{pid}").exists())
+    await eventually_async(lambda: not Path(f"/proc/{pid}").exists())
 
 
 async def test_bubblewrap_makes_mounts_and_the_root_read_only(folder: Path, with_only: Any) -> None:
@@ -88,13 +90,51 @@ async def test_bubblewrap_makes_mounts_and_the_root_read_only(folder: Path, with
         api.Mount(container_path="/scratch", host_path=str(folder / "scratch")),
     ]
     security = api.LinuxContainerSecurityContext(readonly_rootfs=True)
-    script = "touch /fixed/x || echo fixed; touch /x || echo root; touch /etc/x || echo etc; touch /scratch/x && echo scratch"
+    script = (
+        "touch /fixed/x || echo fixed; touch /x || echo root; touch /etc/x || echo etc; touch /scratch/x && echo "
+        "scratch"
+    )
     await runtime.ended(
         await runtime.shell(script, mounts=mounts, linux=api.LinuxContainerConfig(security_context=security))
     )
     assert [line for line in runtime.log() if line.startswith("stdout")] == [
         f"stdout F {word}" for word in ("fixed", "root", "etc", "scratch")
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to run as another user")
+async def test_another_user_reads_what_is_mounted_below_folders_that_are_not_there(
+    folder: Path, with_only: Any
+) -> None:
+    runtime = with_only("bubblewrap")
+    (folder / "token").mkdir()
+    (folder / "token" / "token").write_text("secret\n")
+    places = ("/run/not-there/yet", "/not/there/before", "/opt/not/there")
+    mounts = [api.Mount(container_path=place, host_path=str(folder / "token"), readonly=True) for place in places]
+    security = api.LinuxContainerSecurityContext(run_as_user=api.Int64Value(value=1234))
+    script = " ".join(["cat", *(f"{place}/token" for place in places)])
+    ended = await runtime.ended(
+        await runtime.shell(script, mounts=mounts, linux=api.LinuxContainerConfig(security_context=security))
+    )
+    assert (ended.exit_code, runtime.log()) == (0, ["stdout F secret"] * 3)
+
+
+async def test_who_starts_the_runtime_with_another_umask_changes_nothing_in_containers(
+    start_server: Callable[..., Any], connect: Any
+) -> None:
+    server = start_server(wrapper=["sh", "-c", 'umask 077; exec "$@"', "sh"])
+    runtime = connect(server, server.socket)
+    await runtime.ended(await runtime.shell("umask; touch made; stat -c %a made"))
+    assert runtime.log() == ["stdout F 0022", "stdout F 644"]
+
+
+async def test_who_starts_the_runtime_with_few_descriptors_can_run_containers(
+    start_server: Callable[..., Any], connect: Any
+) -> None:
+    server = start_server(wrapper=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    runtime = connect(server, server.socket)
+    await runtime.ended(await runtime.shell("echo runs"))
+    assert runtime.log() == ["stdout F runs"]
 
 
 async def test_bubblewrap_gives_a_pod_its_hostname_and_name_servers(with_only: Any) -> None:
@@ -158,7 +198,15 @@ def test_a_missing_mount_point_opens_the_deepest_folder_that_exists(tmp_path: Pa
     (tmp_path / "a" / "link").symlink_to("target")
     target = tmp_path / "a" / "b" / "c"
     arguments = " ".join(Bubblewrap("bwrap").wrapper([Mount("/tmp", str(target))], "/", readonly=False, hostname=""))
-    assert f"--tmpfs {tmp_path}/a --symlink target {tmp_path}/a/link --dev-bind /tmp {target}" in arguments
+    opened = f"--tmpfs {tmp_path}/a --symlink target {tmp_path}/a/link"
+    assert f"{opened} --dir {tmp_path}/a/b --dev-bind /tmp {target}" in arguments
+
+
+def test_a_folder_inside_another_mount_is_left_to_that_mount(tmp_path: Path) -> None:
+    mounts = [Mount("/tmp", f"{tmp_path}/a"), Mount("/tmp", f"{tmp_path}/a/b/c"), Mount("/tmp", f"{tmp_path}/d/e")]
+    arguments = Bubblewrap("bwrap").wrapper(mounts, "/", readonly=False, hostname="")
+    made = [arguments[at + 1] for at, argument in enumerate(arguments) if argument == "--dir"]
+    assert made == [f"{tmp_path}/d"]
 
 
 def test_a_mount_point_behind_a_link_is_where_the_link_leads(tmp_path: Path) -> None:
@@ -172,13 +220,13 @@ def test_a_mount_point_behind_a_link_is_where_the_link_leads(tmp_path: Path) -> 
 
 
 def test_proot_cannot_mount_paths_with_a_colon() -> None:
-    with pytest.raises(Refusal, match="without a colon"):
+    with pytest.raises(StatusError, match="without a colon"):
         PRoot("proot").check([Mount("/a:b", "/data")])
 
 
 def test_without_any_way_only_what_needs_no_mount_passes() -> None:
     Plain().check([Mount("/x", SERVICE_ACCOUNT), Mount("/y", "/etc/hosts"), Mount("/same", "/same")])
-    with pytest.raises(Refusal, match="cannot mount a volume at '/data'"):
+    with pytest.raises(StatusError, match="cannot mount a volume at '/data'"):
         Plain().check([Mount("/x", "/data")])
 
 

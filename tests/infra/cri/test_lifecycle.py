@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 
 from k8sext import __version__
-from k8sext.infra.cri.images import BUILT_IN, IMAGE_ID
+from k8sext.infra.cri.built_in import BUILT_IN, IMAGE_ID
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.support.eventually import eventually_async
 
 
 async def test_the_runtime_introduces_itself_as_a_kubelet_insists(runtime: Any) -> None:
@@ -92,19 +93,19 @@ async def test_stopping_lets_a_program_clean_up(runtime: Any) -> None:
 
 async def test_a_program_that_ignores_the_signal_is_killed_with_all_it_started(runtime: Any) -> None:
     container = await runtime.shell("trap '' TERM; setsid sleep 4321 & echo $!; while :; do sleep 0.01; done")
-    await runtime.eventually(runtime.log)
+    await eventually_async(runtime.log)
     child = int(runtime.log()[0].split()[-1])
     assert Path(f"/proc/{child}").exists()
     await runtime.stop(container, timeout=1)
     assert (await runtime.status(container)).exit_code == 137
-    await runtime.eventually(lambda: not Path(f"/proc/{child}").exists())
+    await eventually_async(lambda: not Path(f"/proc/{child}").exists())
 
 
 async def test_what_a_program_leaves_behind_dies_with_it(runtime: Any) -> None:
     container = await runtime.shell("setsid sleep 4321 & echo $!; exit 0")
     assert (await runtime.ended(container)).exit_code == 0
     child = int(runtime.log()[0].split()[-1])
-    await runtime.eventually(lambda: not Path(f"/proc/{child}").exists())
+    await eventually_async(lambda: not Path(f"/proc/{child}").exists())
 
 
 async def test_the_stop_signal_can_be_chosen(runtime: Any) -> None:
@@ -238,7 +239,7 @@ async def test_stats_grow_with_what_a_container_does(runtime: Any) -> None:
             and stats.writable_layer.used_bytes.value >= 65536
         )
 
-    await runtime.eventually(busy)
+    await eventually_async(busy)
     assert [
         stats.attributes.id for stats in (await runtime.calls.ListContainerStats(api.ListContainerStatsRequest())).stats
     ] == [container]
@@ -264,7 +265,7 @@ async def test_events_tell_each_step_of_a_container(runtime: Any) -> None:
         api.CONTAINER_STOPPED_EVENT,
         api.CONTAINER_DELETED_EVENT,
     ]
-    await runtime.eventually(lambda: sorted(seen) == sorted((first, step) for step in steps))
+    await eventually_async(lambda: sorted(seen) == sorted((first, step) for step in steps))
     events.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from k8sext.infra.cri import stop_all
+from k8sext.infra.cri import cleanup, stop_all
 from k8sext.infra.cri.cgroups import NOT_ENFORCED, Cgroups
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.support.eventually import eventually_async
 
 
 @pytest.fixture
@@ -68,12 +70,16 @@ async def test_stop_all_leaves_no_cgroup(own: Any) -> None:
     assert not list(Path("/sys/fs/cgroup").glob(f"**/k8sext-{container[:24]}"))
 
 
-async def test_a_group_that_the_kernel_still_holds_is_removed_a_little_later(tmp_path: Path) -> None:
+async def test_a_group_that_the_kernel_still_holds_is_removed_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     groups = Cgroups({"memory": tmp_path, "cpu": tmp_path})
     (group,) = [Path(entrance).parent for entrance in groups.entrances("id")]
     (group / "held").mkdir(parents=True)
+    tried = mock.Mock(side_effect=cleanup.remove_group)
+    monkeypatch.setattr(cleanup, "remove_group", tried)
     removal = asyncio.create_task(groups.remove("id"))
-    await asyncio.sleep(0.1)
+    await eventually_async(lambda: tried.call_count >= 2)
     assert group.exists() and not removal.done()
     (group / "held").rmdir()
     await removal

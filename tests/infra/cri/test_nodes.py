@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.support.eventually import eventually_async
 
 
 def write(folder: Path, **states: str) -> None:
@@ -63,12 +64,12 @@ async def test_a_stopped_node_is_dead_at_once_and_remembers_when_it_comes_back(
     server = pool(alpha="running")
     runtime = connect(server, folder / "cri-alpha.sock")
     container = await runtime.shell("trap '' TERM; echo $$; while :; do sleep 0.1; done")
-    await runtime.eventually(runtime.log)
+    await eventually_async(runtime.log)
     pid = int(runtime.log()[0].split()[-1])
     write(folder, alpha="stopped")
-    await runtime.eventually(lambda: not Path(f"/proc/{pid}").exists() and not (folder / "cri-alpha.sock").exists())
+    await eventually_async(lambda: not Path(f"/proc/{pid}").exists() and not (folder / "cri-alpha.sock").exists())
     write(folder, alpha="running")
-    await runtime.eventually((folder / "cri-alpha.sock").exists)
+    await eventually_async((folder / "cri-alpha.sock").exists)
     back = connect(server, folder / "cri-alpha.sock")
     status = (
         await back.calls.ContainerStatus(api.ContainerStatusRequest(container_id=container), wait_for_ready=True)
@@ -80,12 +81,12 @@ async def test_a_removed_node_leaves_no_process_and_no_folder(folder: Path, pool
     server = pool(alpha="running", beta="running")
     runtime = connect(server, folder / "cri-alpha.sock")
     await runtime.shell("echo $$; exec sleep 4321")
-    await runtime.eventually(runtime.log)
+    await eventually_async(runtime.log)
     pid = int(runtime.log()[0].split()[-1])
     shim = server.shim("alpha")
     write(folder, beta="running")
     gone = (Path(f"/proc/{pid}"), Path(f"/proc/{shim}"), folder / "root" / "alpha", folder / "cri-alpha.sock")
-    await runtime.eventually(lambda: not any(path.exists() for path in gone))
+    await eventually_async(lambda: not any(path.exists() for path in gone))
     assert (folder / "root" / "beta").exists()
 
 
@@ -99,7 +100,7 @@ async def test_a_node_that_was_removed_while_no_server_ran_is_cleaned_up_too(
     server.stop()
     write(folder, beta="running")
     server.start()
-    await runtime.eventually(lambda: not Path(f"/proc/{shim}").exists() and not (folder / "root" / "alpha").exists())
+    await eventually_async(lambda: not Path(f"/proc/{shim}").exists() and not (folder / "root" / "alpha").exists())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ async def test_a_broken_nodes_file_changes_nothing(folder: Path, pool: Any, conn
     runtime = connect(server, folder / "cri-alpha.sock")
     container = await runtime.run(["sleep", "4321"])
     (folder / "nodes.json").write_text(content)
-    await runtime.eventually(lambda: "cannot be read, nothing is changed" in (folder / "log").read_text())
+    await eventually_async(lambda: "cannot be read, nothing is changed" in (folder / "log").read_text())
     assert (await runtime.status(container)).state == api.CONTAINER_RUNNING
 
 

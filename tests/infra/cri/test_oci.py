@@ -1,7 +1,10 @@
-"""The handler `oci`: containers with a root folder, namespaces and a network of their own. Nothing touches this machine's network."""
+"""The handler `oci`: containers with a root folder, namespaces and a network of their own. Nothing touches this
+machine's network."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -18,11 +21,12 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from k8sext.infra.cri.images import BUILT_IN
-from k8sext.infra.cri.oci import possible
+from k8sext.infra.cri.built_in import BUILT_IN
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shimclient import SOURCE_ROOT
 from tests.infra.cri.conftest import Runtime, Server
+from tests.support.eventually import eventually_async
 
 WAYS = {
     "root": ["unshare", "--net"],
@@ -69,7 +73,8 @@ class Pods(Runtime):
 
 
 def python_for(way: list[str], folder: Path) -> str:
-    """Return a Python that can be run in a way: ours, or, where it stands in somebody's home, the system's with our packages."""
+    """Return a Python that can be run in a way: ours, or, where it stands in somebody's home, the system's with our
+    packages."""
     if _runs(way, sys.executable):
         return sys.executable
     system = shutil.which("python3", path="/usr/local/bin:/usr/bin")
@@ -91,7 +96,7 @@ def _runs(way: list[str], python: str) -> bool:
 def oci_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server in a network of its own: as root, as root of a user namespace, and without any right."""
     if reasons := possible.obstacles():
-        pytest.skip("; ".join(reasons))
+        pytest.skip(f"the handler oci cannot be used here: {'; '.join(reasons)}")
     if os.geteuid() != 0 and request.param != "user namespace":
         pytest.skip("needs root")
     path = Path(tempfile.mkdtemp(prefix="oci"))
@@ -106,10 +111,12 @@ def oci_server(request: pytest.FixtureRequest) -> Iterator[Server]:
             request.param
         )
         wrapper = ["nsenter", f"--target={holder.pid}", *entering, "--"] if entering else WAYS[request.param]
-        server = Server(path, wrapper=wrapper, python=python)
-        yield server
-        server.end()
-        holder.kill()
+        try:
+            server = Server(path, wrapper=wrapper, python=python)
+            yield server
+            server.end()
+        finally:
+            holder.kill()
     assert processes_that_name(path) == []
     shutil.rmtree(path, ignore_errors=True)
 
@@ -163,9 +170,67 @@ async def test_a_pod_can_share_its_processes(pods: Pods):
     assert b"sleep 4321" in found.stdout and b"tail -f" in found.stdout
 
 
+async def in_shared_pod(pods: Pods, script: str, name: str = "main") -> str:
+    """Run a container in a pod of its own whose containers share their processes, and return its id."""
+    options = api.NamespaceOption(pid=api.POD)
+    security = api.LinuxSandboxSecurityContext(namespace_options=options)
+    sandbox = await pods.sandbox(linux=api.LinuxPodSandboxConfig(security_context=security))
+    linux = api.LinuxContainerConfig(security_context=api.LinuxContainerSecurityContext(namespace_options=options))
+    return await pods.shell(script, sandbox=sandbox, name=name, linux=linux)
+
+
+async def test_what_a_container_leaves_in_a_shared_pid_namespace_ends_with_it(pods: Pods):
+    container = await in_shared_pod(pods, "(setsid sleep 8765 &) ; echo left; exec sleep 1000")
+    await pods.logged("stdout F left")
+    await eventually_async(lambda: processes_that_name(Path("sleep 8765")))
+    await pods.stop(container)
+    assert processes_that_name(Path("sleep 8765")) == []
+
+
+async def test_a_container_that_ends_harms_no_other_to_which_the_kernel_gave_its_namespace_number(
+    pods: Pods, oci_server: Server
+):
+    folder = oci_server.root / "node" / "cri" / "containers"
+
+    def pid(container: str) -> int:
+        return int((folder / container / "pid").read_text())
+
+    def mounts(number: int) -> str:
+        with contextlib.suppress(OSError):  # it is dead
+            return os.readlink(f"/proc/{number}/ns/mnt")  # noqa: PTH115
+        return ""
+
+    healthy, reused = await pods.sandbox(), ""  # made before: its namespaces want numbers, too
+    for attempt in range(20):
+        ending = await in_shared_pod(pods, "exec sleep 1000", name=f"ending-{attempt}")
+        process, number = json.loads((folder / ending / "process.json").read_text()), mounts(pid(ending))
+        os.kill(process["init"], signal.SIGSTOP)  # it learns of the end when the number has been given out again
+        try:
+            await eventually_async(lambda process=process: _state(process["init"]) == "T")
+            os.kill(pid(ending), signal.SIGKILL)
+            await eventually_async(lambda process=process: _state(process["main"]) == "Z")
+            for n in range(4):
+                other = await pods.shell("exec sleep 1000", sandbox=healthy, name=f"healthy-{attempt}-{n}")
+                if mounts(pid(other)) == number:
+                    reused = other
+                    break
+        finally:
+            os.kill(process["init"], signal.SIGCONT)
+        await pods.ended(ending)
+        if reused:
+            assert mounts(pid(reused)) == number
+            assert (await pods.execute(reused, "echo", "well")).stdout == b"well\n"
+            return
+    pytest.fail("the kernel gave the number to nobody in 20 rounds: the test proves nothing")
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 async def test_commands_are_executed_inside_with_their_exit_codes(pods: Pods):
     container = await pods.shell("echo inside > /tmp/file; exec sleep 1000")
-    await pods.eventually(lambda: _stdout(pods, container, "cat", "/tmp/file"))
+    await eventually_async(lambda: _stdout(pods, container, "cat", "/tmp/file"))
     assert (await pods.execute(container, "sh", "-c", "echo oh >&2; exit 7")).exit_code == 7
     error = await pods.refusal(pods.execute(container, "sleep", "100", timeout=1))
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -240,7 +305,6 @@ async def test_a_program_that_is_not_there_is_said_in_one_sentence(pods: Pods):
     ("security", "sentence"),
     [
         ({"seccomp": api.SecurityProfile(profile_type=api.SecurityProfile.Localhost)}, "seccomp"),
-        ({"selinux_options": api.SELinuxOption(level="s0")}, "SELinux"),
         ({"run_as_username": "nobody-here"}, "knows no user 'nobody-here'"),
         ({"run_as_group": api.Int64Value(value=7)}, "runAsGroup needs runAsUser"),
     ],
@@ -298,7 +362,7 @@ async def test_a_pod_whose_first_process_is_killed_is_not_ready_and_can_be_remov
         answer = await pods.calls.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox))
         return answer.status.state == api.SANDBOX_NOTREADY
 
-    await pods.eventually(not_ready)
+    await eventually_async(not_ready)
     await pods.calls.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox))
     assert not note.parent.exists()
 
@@ -318,3 +382,13 @@ async def test_the_built_in_image_is_the_same_under_both_handlers(pods: Pods):
     script = "import k8sext; print(k8sext.__version__)"
     await pods.ended(await pods.run(["python", "-c", script]))
     assert pods.log() == [f"stdout F {BUILT_IN.rpartition(':')[2]}"]
+
+
+@pytest.mark.parametrize("milliseconds", [1, 30, 100])
+async def test_a_container_whose_start_was_given_up_can_be_stopped(pods: Pods, milliseconds: int):
+    container = await pods.create(["sleep", "1000"])
+    call = pods.calls.StartContainer(api.StartContainerRequest(container_id=container))
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        await asyncio.wait_for(call, milliseconds / 1000)
+    await asyncio.wait_for(pods.stop(container, timeout=0), 10)
+    assert (await pods.status(container)).state in (api.CONTAINER_EXITED, api.CONTAINER_CREATED)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,17 +19,19 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from k8sext.infra.cri.images import BUILT_IN
-from k8sext.infra.cri.oci import possible
+from k8sext.infra.cri.built_in import BUILT_IN
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.processes import children
 from tests.infra.cri.conftest import Server, serving
 from tests.infra.cri.test_oci import Pods
+from tests.support.eventually import eventually_async
 
 pytestmark = pytest.mark.slow
 
 DEADLY = """
-# Python reports each step outside the process to an audit hook before it happens; from when the file `armed` is there, the hook counts.
+# Python reports each step outside the process to an audit hook before it happens; from when the file `armed` is
+# there, the hook counts.
 import os, signal, sys
 left, armed = int(os.environ["KILL_AT"]), os.environ["KILL_ARMED"]
 STEPS = {"os.rename", "os.mkdir", "os.remove", "shutil.rmtree", "subprocess.Popen", "socket.sendmsg"}
@@ -46,7 +50,7 @@ RECONNECT = [("grpc.max_reconnect_backoff_ms", 100)]
 @pytest.fixture(autouse=True)
 def _possible() -> None:
     if reasons := possible.obstacles():
-        pytest.skip("; ".join(reasons))
+        pytest.skip(f"the handler oci cannot be used here: {'; '.join(reasons)}")
 
 
 async def life(pods: Pods) -> None:
@@ -87,7 +91,8 @@ async def test_the_server_may_be_killed_between_any_two_steps(folder: Path, requ
 
 
 async def killed_at(step: int, folder: Path) -> bool:
-    """Lead a pod's life on a server that is killed at a step, and clear up with another; return whether there were so many steps."""
+    """Lead a pod's life on a server that is killed at a step, and clear up with another; return whether there were so
+    many steps."""
     armed = folder / "armed"
     server = Server(folder, environment={"PYTHONPATH": str(folder), "KILL_AT": str(step), "KILL_ARMED": str(armed)})
     try:
@@ -104,8 +109,34 @@ async def killed_at(step: int, folder: Path) -> bool:
         async with connected(server) as pods:
             for sandbox in (await pods.calls.ListPodSandbox(api.ListPodSandboxRequest())).items:
                 await remove(pods, sandbox.id)
-            await pods.eventually(lambda: not left_of(server))
+            await eventually_async(lambda: not left_of(server))
         return died
+    finally:
+        server.end()
+
+
+async def test_a_pod_whose_supervisor_is_killed_is_not_ready_and_can_be_made_anew(folder: Path) -> None:
+    server = Server(folder)
+    try:
+        async with connected(server) as pods:
+            lost = await pods.sandbox()
+            await pods.run(["sleep", "1000"], sandbox=lost)
+            os.kill(server.shim(), signal.SIGKILL)
+
+            async def ready() -> set[str]:
+                items = (await pods.calls.ListPodSandbox(api.ListPodSandboxRequest())).items
+                return {item.id for item in items if item.state == api.SANDBOX_READY}
+
+            async def is_lost() -> bool:
+                return not await ready()
+
+            await eventually_async(is_lost)
+            anew = await pods.sandbox()
+            await pods.run(["sleep", "1000"], sandbox=anew)
+            assert await ready() == {anew}
+            for sandbox in (lost, anew):
+                await remove(pods, sandbox)
+            await eventually_async(lambda: not left_of(server))
     finally:
         server.end()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
+from k8sext.infra.cri.handlers.oci.image_store import ImageError, ImageStore
 from k8sext.infra.cri.images import stored_image
-from k8sext.infra.cri.oci import possible
-from k8sext.infra.cri.oci.store import ImageError, ImageStore
 from tests.conformance.registry import Registry, serving
 from tests.infra.cri.test_images import entry, layer
 
@@ -17,7 +17,7 @@ from tests.infra.cri.test_images import entry, layer
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     if missing := possible.missing_for_images():
-        pytest.skip(f"install {' and '.join(missing)}")
+        pytest.skip(f"to run images, install {' and '.join(missing)}")
     found = Registry()
     with serving(found):
         for name, value in found.stand_in(tmp_path / "home", "elsewhere.example", "gone.example").items():
@@ -95,7 +95,7 @@ def test_an_image_whose_removal_was_cut_short_is_fetched_anew(
     registry.add("one:1", [layer(entry("x", b"x"))], {})
     images.pull(name)
     with monkeypatch.context() as killed:
-        killed.setattr("k8sext.infra.cri.oci.store.remove_tree", lambda folder: None)
+        killed.setattr("k8sext.infra.cri.handlers.oci.image_store.remove_tree", lambda folder: None)
         images.remove(name)
     assert images.all() == []
     images.pull(name)

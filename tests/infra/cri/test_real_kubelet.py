@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from k8sext.infra.cri.images import BUILT_IN
+from k8sext.infra.cri.built_in import BUILT_IN
+from tests.support.eventually import eventually
 
 KERNEL_FLAGS = (
     "kernel/panic_on_oops",
@@ -48,7 +48,7 @@ def test_the_real_kubelet_runs_a_pod_on_this_runtime(
     if kubelet is None:
         pytest.skip("needs the real kubelet in KUBEBUILDER_ASSETS or on PATH")
     server = start_server()
-    wait_for(server.socket.exists)
+    eventually(server.socket.exists)
     (folder / "static").mkdir()
     (folder / "static" / "pod.json").write_text(json.dumps(pod()))
     port = free_port()
@@ -65,14 +65,14 @@ def test_the_real_kubelet_runs_a_pod_on_this_runtime(
     with (folder / "kubelet.log").open("wb") as log:
         process = subprocess.Popen([*command, "--hostname-override", "judge"], stdout=log, stderr=log)
     try:
-        status = wait_for(lambda: ready_status(port))
+        status = eventually(lambda: ready_status(port))
         assert status["podIP"] == "10.244.0.2"
         log_file = next((folder / "logs").glob("default_hello-judge_*/main/0.log"))
         lines = [line.split(" ", 3)[3] for line in log_file.read_text().splitlines()]
         assert lines == ["hello-judge", "10.244.0.2\thello-judge", "read-only", "127.244.0.2"]
         assert ask(port, "/run/default/hello-judge/main?cmd=cat%20/data/file", method="POST") == b"kept\n"
         (folder / "static" / "pod.json").unlink()
-        wait_for(lambda: any(server.root.glob("node/cri/containers/*/exit.json")))
+        eventually(lambda: any(server.root.glob("node/cri/containers/*/exit.json")))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
@@ -144,18 +144,6 @@ def ask(port: int, path: str, method: str = "GET") -> bytes:
     request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method)
     with urllib.request.urlopen(request, context=context, timeout=10) as answer:
         return answer.read()
-
-
-def wait_for(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            if found := look():
-                return found
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def free_port() -> int:

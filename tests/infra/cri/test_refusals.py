@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
+from k8sext.infra.cri.handlers.process.identity import identity
 from k8sext.infra.cri.proto import api_pb2 as api
-from k8sext.infra.cri.security import identity
 
 Security = api.LinuxContainerSecurityContext
 LOCALHOST = api.SecurityProfile(profile_type=api.SecurityProfile.Localhost, localhost_ref="x.json")
@@ -22,7 +22,6 @@ ROOT = os.geteuid() == 0
         (Security(privileged=True), "cannot run privileged containers"),
         (Security(seccomp=LOCALHOST), "cannot load seccomp profiles"),
         (Security(apparmor=LOCALHOST), "cannot load AppArmor profiles"),
-        (Security(selinux_options=api.SELinuxOption(type="t")), "cannot set SELinux labels"),
         (Security(capabilities=api.Capability(add_capabilities=["NO_SUCH"])), "cannot add the capabilities NO_SUCH"),
         (Security(capabilities=api.Capability(add_ambient_capabilities=["KILL"])), "cannot add ambient capabilities"),
         (Security(run_as_username="no-such-user"), "knows no user 'no-such-user'"),
@@ -161,7 +160,7 @@ async def test_another_user_is_refused_without_root(runtime: Any) -> None:
 
 def test_root_of_a_node_without_root_is_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert identity(Security(run_as_user=api.Int64Value(value=0))) == {"uid": None, "gid": None, "groups": None}
+    assert identity(Security(run_as_user=api.Int64Value(value=0))) is None
 
 
 @pytest.mark.root

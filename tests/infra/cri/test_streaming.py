@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.support.eventually import eventually_async
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 
@@ -74,7 +75,7 @@ async def test_a_command_that_outlasts_its_timeout_is_killed(runtime: Any) -> No
     )
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "timed out after 1 s" in (error.details() or "")
-    await runtime.eventually(lambda: not _runs(int(pid_file.read_text())))
+    await eventually_async(lambda: not _runs(int(pid_file.read_text())))
 
 
 async def test_a_missing_command_is_an_error_with_a_sentence(runtime: Any) -> None:
@@ -140,7 +141,7 @@ async def test_a_command_ends_when_its_client_goes(runtime: Any, session: Any) -
     await stream.until(1, b"\n")
     pid = int(stream.received[1])
     await stream.channel.close()
-    await runtime.eventually(lambda: not _runs(pid))
+    await eventually_async(lambda: not _runs(pid))
 
 
 async def test_a_url_is_good_for_one_use(runtime: Any, session: Any) -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import mount_points
+from tests.support.eventually import eventually
 
 Mode = csi.VolumeCapability.AccessMode
 MEBI = 1 << 20
@@ -45,15 +45,13 @@ class Driver:
     def start(self) -> None:
         words = ["--endpoint", self.endpoint, "--data", str(self.data), "--node", "n1", "--publish", self.publish]
         self.process = subprocess.Popen([sys.executable, "-m", "k8sext.infra.csi", *words, "--log-level", "WARNING"])
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                self.identity.Probe(csi.ProbeRequest(), timeout=5)
-                return
-            except grpc.RpcError:
-                assert self.process.poll() is None, "the driver ended"
-                assert time.monotonic() < deadline, "the driver does not answer"
-                time.sleep(0.05)
+        eventually(self._answers, not_yet=grpc.RpcError)
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail("the driver ended")
+        self.identity.Probe(csi.ProbeRequest(), timeout=5)
+        return True
 
     def end(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)

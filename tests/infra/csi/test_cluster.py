@@ -5,32 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k8sext.cluster.errors import ClusterError
-from tests.conftest import wait_for
+from k8sext.cluster import ClusterError
+from k8sext.kube.objects import Json
+from tests.infra.kubelet.conftest import IMAGE
+from tests.support.namespace import OwnNamespace, fresh_namespace
 
 pytestmark = pytest.mark.cluster
 MANIFESTS = Path(__file__).parents[3] / "manifests" / "csi"
-Json = dict[str, Any]
 
 
-class Storage:
+class Storage(OwnNamespace):
     """A namespace of one test on a cluster with the driver."""
-
-    def __init__(self, cluster: Any, namespace: str) -> None:
-        self.cluster, self.namespace = cluster, namespace
-
-    def kubectl(self, *words: str, **more: Any) -> str:
-        return self.cluster.kubectl("--namespace", self.namespace, *words, **more)
-
-    def get(self, kind: str, name: str) -> Json:
-        return json.loads(self.kubectl("get", kind, name, "-o", "json"))
 
     def apply(self, file: str) -> None:
         self.kubectl("apply", "-f", str(MANIFESTS / file))
@@ -46,15 +37,6 @@ class Storage:
         node = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"][0]
         driver = Path(self.cluster.layout.nodes, node, "kubelet", "plugins", "csi.k8sext.dev")
         return driver / "volumes" / volume["spec"]["csi"]["volumeHandle"]
-
-    def until(self, condition: Callable[[], object], within: float = 180) -> None:
-        def holds() -> object:
-            try:
-                return condition()
-            except ClusterError as error:
-                raise AssertionError(str(error)) from error
-
-        wait_for(holds, within=within, every=0.2)
 
     def ready(self, pod: str) -> None:
         self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s")
@@ -83,11 +65,8 @@ def deployed(cluster: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def namespace(deployed: Any) -> Iterator[str]:
-    name = f"csi-{time.monotonic_ns() % 10**9:09d}"
-    deployed.kubectl("create", "namespace", name)
-    wait_for(lambda: "default" in deployed.kubectl("--namespace", name, "get", "serviceaccount", "-o", "name"))
-    yield name
-    deployed.kubectl("delete", "namespace", name, "--wait=false")
+    with fresh_namespace(deployed, "csi") as name:
+        yield name
 
 
 @pytest.fixture
@@ -147,6 +126,58 @@ def test_a_volume_that_nobody_uses_any_more_is_taken_back_and_removed(storage: S
     storage.until(lambda: volume["metadata"]["name"] not in storage.kubectl("get", "pv", "-o", "name"))
 
 
+def test_a_pod_may_bring_a_volume_of_its_own_that_goes_with_it(storage: Storage) -> None:
+    claim = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "k8sext",
+        "resources": {"requests": {"storage": "1Mi"}},
+    }
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": ["sh", "-c", "echo here > /own/file; sleep 1000"],
+        "volumeMounts": [{"name": "own", "mountPath": "/own"}],
+    }
+    template = {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+    spec = {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "volumes": [{"name": "own"} | template],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "owner"}, "spec": spec}
+    storage.kubectl("apply", "-f", "-", input=json.dumps(pod))
+    storage.ready("owner")
+    storage.until(lambda: storage.read("owner", "/own/file") == "here\n")
+    assert storage.get("pvc", "owner-own")["status"]["phase"] == "Bound"
+    storage.kubectl("delete", "pod", "owner")
+    storage.until(lambda: "owner-own" not in storage.kubectl("get", "pvc", "-o", "name"))
+
+
+def test_a_claim_of_somebody_else_is_not_taken_for_a_pods_own(storage: Storage) -> None:
+    storage.apply("claim.yaml")
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    container = {"name": "main", "image": "x", "volumeMounts": [{"name": "notes", "mountPath": "/own"}]}
+    named = {"name": "thief-notes", "annotations": {"volume.kubernetes.io/selected-node": "k8sext-worker"}}
+    spec = storage.get("pvc", "notes")["spec"]
+    other = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": named,
+        "spec": spec,
+    }
+    storage.kubectl("apply", "-f", "-", input=json.dumps(other))
+    spec = {
+        "nodeName": "k8sext-worker",
+        "containers": [container],
+        "volumes": [{"name": "notes", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "thief"}, "spec": spec}
+    storage.until(lambda: storage.get("pvc", "thief-notes")["status"]["phase"] == "Bound")
+    storage.kubectl("apply", "-f", "-", input=json.dumps(pod))
+    words = "was not created for pod"
+    storage.until(lambda: words in storage.kubectl("get", "events", "-o", "jsonpath={.items[*].message}"))
+
+
 @pytest.mark.slow
 def test_a_pod_that_went_while_no_kubelet_ran_leaves_nothing_published(storage: Storage) -> None:
     storage.apply("claim.yaml")
@@ -171,7 +202,7 @@ def test_a_claim_that_asks_for_more_gets_it_while_its_pod_runs(storage: Storage)
     assert storage.volume("notes")["spec"]["capacity"] == {"storage": "32Mi"}
     node = storage.get("pod", "writer")["spec"]["nodeName"]
     metrics = storage.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics")
-    assert f'capacity_bytes{{namespace="{storage.namespace}",persistentvolumeclaim="notes"}} {32 << 20}' in metrics
+    assert f'capacity_bytes{{namespace="{storage.name}",persistentvolumeclaim="notes"}} {32 << 20}' in metrics
 
 
 def test_a_retained_volume_stays_with_its_files(storage: Storage) -> None:
@@ -193,7 +224,7 @@ def test_a_class_that_binds_at_once_is_refused_in_words(storage: Storage) -> Non
     bad = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": storage.namespace},
+        "metadata": {"name": storage.name},
         "provisioner": "csi.k8sext.dev",
         "volumeBindingMode": "Immediate",
     }
@@ -202,7 +233,7 @@ def test_a_class_that_binds_at_once_is_refused_in_words(storage: Storage) -> Non
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "hasty"},
         "spec": {
-            "storageClassName": storage.namespace,
+            "storageClassName": storage.name,
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Mi"}},
         },
@@ -212,7 +243,7 @@ def test_a_class_that_binds_at_once_is_refused_in_words(storage: Storage) -> Non
     try:
         storage.until(lambda: "must say volumeBindingMode: WaitForFirstConsumer" in storage.kubectl("get", "events"))
     finally:
-        storage.kubectl("delete", "storageclass", storage.namespace)
+        storage.kubectl("delete", "storageclass", storage.name)
 
 
 def test_no_privilege_leads_from_a_host_path_to_the_rest_of_the_machine(storage: Storage) -> None:

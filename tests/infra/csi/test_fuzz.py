@@ -1,4 +1,5 @@
-"""Whatever comes in at the socket, an answer in words goes out, nothing breaks, and nothing outside the driver's folder is touched."""
+"""Whatever comes in at the socket, an answer in words goes out, nothing breaks, and nothing outside the driver's folder
+is touched."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """SIGKILL between any two steps of a volume's life: the next driver goes on, and nothing is left over.
 
-A step is whatever changes something outside the process: Python reports each to an audit hook before it happens, and the hook kills.
+A step is whatever changes something outside the process: Python reports each to an audit hook before it happens, and
+the hook kills.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ SNAPSHOT = csi.VolumeContentSource.SnapshotSource
 
 
 class Life:
-    """A volume's life as a kubelet and a provisioner lead it: every call again from the beginning, until all have succeeded."""
+    """A volume's life as a kubelet and a provisioner lead it: every call again from the beginning, until all have
+    succeeded."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,5 @@
-"""The kubelet's side: drivers come and go, kubelets are killed between any two calls, and no volume is left behind or lost."""
+"""The kubelet's side: drivers come and go, kubelets are killed between any two calls, and no volume is left behind or
+lost."""
 
 from __future__ import annotations
 
@@ -19,12 +20,14 @@ from k8sext.infra.csi.proto import registration_pb2, registration_pb2_grpc
 from k8sext.infra.csi.publish import Links
 from k8sext.infra.csi.server import serving
 from k8sext.infra.csi.state import Store
-from k8sext.infra.kubelet.claims import Claim, ClaimError
-from k8sext.infra.kubelet.csi import CsiVolumes
-from k8sext.infra.kubelet.disk import Disk, NotOnDisk
-from k8sext.infra.kubelet.figures import volume_metrics
-from k8sext.infra.kubelet.plugins import Driver, Plugins
+from k8sext.infra.kubelet.paths import NotOnNode, Paths
+from k8sext.infra.kubelet.plugins.csi import Driver
+from k8sext.infra.kubelet.plugins.watcher import Plugins
+from k8sext.infra.kubelet.server.metrics import volume_metrics
+from k8sext.infra.kubelet.volumes.claims import Claim, ClaimError
+from k8sext.infra.kubelet.volumes.csi import CsiVolumes
 from tests.infra.csi.conftest import capability
+from tests.support.eventually import eventually_async
 
 NAME = "csi.k8sext.dev"
 HANDLE_OF = "first"
@@ -104,7 +107,7 @@ class Node:
         return [*self.disk.root.glob("pods/*/volumes/*/*"), *self.disk.root.glob("plugins/kubernetes.io/csi/*/*")]
 
 
-class Plain(Disk):
+class Plain(Paths):
     """A node whose /var/lib/kubelet is where the machine has it."""
 
     def locate(self, path: Any) -> Path:
@@ -123,13 +126,13 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     found = Node(tmp_path)
     call = Driver.call
 
-    async def translated(self: Driver, method: str, request: Any, timeout: float = 120) -> Any:
+    async def translated(self: Driver, method: str, request: Any, *rest: Any) -> Any:
         moved = type(request)()
         moved.CopyFrom(request)
         for field in ("target_path", "staging_target_path", "volume_path"):
             if getattr(moved, field, ""):
                 setattr(moved, field, str(found.disk.locate(getattr(moved, field))))
-        return await call(self, method, moved, timeout)
+        return await call(self, method, moved, *rest)
 
     monkeypatch.setattr(Driver, "call", translated)
     return found
@@ -141,18 +144,15 @@ async def test_a_driver_is_announced_once_it_is_there_and_no_more_when_it_has_go
         driver = node.plugins.driver(NAME)
         assert driver and driver.can("STAGE_UNSTAGE_VOLUME") and not driver.can("VOLUME_CONDITION")
         node.socket.unlink()
-        async with asyncio.timeout(10):
-            while node.announced.drivers or node.plugins.driver(NAME):
-                await asyncio.sleep(0.02)
+        await eventually_async(lambda: not node.announced.drivers and not node.plugins.driver(NAME))
 
 
 async def test_a_driver_that_was_replaced_is_registered_anew(node: Node) -> None:
     async with node.driver(), node.kubelet() as kubelet:
         before = node.plugins.driver(NAME)
         node.socket.unlink()  # its successor makes a new one of the same name
-        async with serving(node.socket, node.store, Links(), "n1"), asyncio.timeout(20):
-            while node.plugins.driver(NAME) in (None, before):
-                await asyncio.sleep(0.02)
+        async with serving(node.socket, node.store, Links(), "n1"):
+            await eventually_async(lambda: node.plugins.driver(NAME) not in (None, before))
             await kubelet.publish(pod("u1"), VOLUME)
 
 
@@ -182,7 +182,7 @@ class Strange(registration_pb2_grpc.RegistrationServicer):
     ],
 )
 async def test_a_strange_plugin_is_told_why_it_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    disk = Disk(tmp_path / "kubelet", tmp_path / "registry")
+    disk = Paths(tmp_path / "kubelet", tmp_path / "registry")
     disk.make()
     info = {"type": "CSIPlugin", "name": "strange", "endpoint": "/var/lib/kubelet/x", "supported_versions": ["1.0.0"]}
     plugin = Strange(registration_pb2.PluginInfo(**info | change))
@@ -268,11 +268,11 @@ async def test_a_kubelet_killed_around_any_call_leaves_what_its_successor_takes_
 def dying(call: Callable[..., Awaitable[Any]], deadly: int, after: bool) -> Callable[..., Awaitable[Any]]:
     count = iter(range(100))
 
-    async def wrapped(self: Driver, method: str, request: Any, timeout: float = 120) -> Any:
+    async def wrapped(self: Driver, *args: Any) -> Any:
         now = next(count) == deadly
         if now and not after:
             raise Death
-        answer = await call(self, method, request, timeout)
+        answer = await call(self, *args)
         if now:
             raise Death
         return answer
@@ -308,11 +308,11 @@ async def test_a_half_written_folder_is_no_obstacle(node: Node) -> None:
 
 @pytest.mark.parametrize("path", ["/etc", "/", "/var/lib/kubeletx", "/var/lib/kubelet/../x", "var/lib/kubelet"])
 def test_a_node_has_no_other_folder_than_its_own(tmp_path: Path, path: str) -> None:
-    with pytest.raises(NotOnDisk):
-        Disk(tmp_path / "kubelet", tmp_path / "registry").locate(path)
+    with pytest.raises(NotOnNode):
+        Paths(tmp_path / "kubelet", tmp_path / "registry").locate(path)
 
 
 def test_a_nodes_paths_lead_into_its_own_folder(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "kubelet", tmp_path / "registry")
+    disk = Paths(tmp_path / "kubelet", tmp_path / "registry")
     assert disk.locate("/var/lib/kubelet/pods/u1") == tmp_path / "kubelet/pods/u1"
     assert disk.locate("/var/lib/kubelet/plugins_registry/d.sock") == tmp_path / "registry/d.sock"

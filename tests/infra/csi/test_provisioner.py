@@ -14,10 +14,9 @@ from k8sext.infra.csi.persistent import DELETED_BY_US, NODE_CHOSEN, PROVISIONED_
 from k8sext.infra.csi.provisioner import Provisioner
 from k8sext.infra.csi.publish import Links
 from k8sext.infra.csi.state import Store
+from k8sext.kube.objects import Json, key_of
 from k8sext.kube.request import ApiError
-from k8sext.kube.store import key_of
 
-Json = dict[str, Any]
 UID = "0b0a"
 NAME = f"pvc-{UID}"
 CLASS = {"metadata": {"name": "k8sext"}, "volumeBindingMode": "WaitForFirstConsumer", "reclaimPolicy": "Delete"}
@@ -28,7 +27,8 @@ class Death(Exception):
 
 
 class World:
-    """An API server in memory, a real driver, and provisioners one after the other; `dies_before` counts their deeds."""
+    """An API server in memory, a real driver, and provisioners one after the other; `dies_before` counts their
+    deeds."""
 
     def __init__(self, folder: Path) -> None:
         self.objects: dict[str, Json] = {}

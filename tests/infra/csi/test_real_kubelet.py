@@ -19,13 +19,13 @@ import pytest
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.cluster.errors import ClusterError
 from k8sext.infra.cri import stop_all
-from k8sext.infra.cri.images import BUILT_IN
+from k8sext.infra.cri.built_in import BUILT_IN
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
 from k8sext.infra.csi.publish import mount_points
-from tests.conftest import wait_for
 from tests.infra.cri.test_real_kubelet import KERNEL_FLAGS, configuration, free_port
 from tests.infra.csi.conftest import capability
+from tests.support.eventually import eventually
 
 pytestmark = [
     pytest.mark.root,
@@ -97,7 +97,7 @@ def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
         log="cri",
     )
     start(sys.executable, "-m", "k8sext.infra.csi", *words, log="csi")
-    wait_for(lambda: (folder / "cri.sock").exists() and socket.exists(), within=180)
+    eventually(lambda: (folder / "cri.sock").exists() and socket.exists())
     settings = configuration(folder, folder / "cri.sock", free_port())
     del settings["staticPodPath"]
     (folder / "kubelet.json").write_text(json.dumps(settings))
@@ -112,34 +112,28 @@ def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
     start(kubelet, *places, "--kubeconfig", str(api.kubeconfig), "--hostname-override", node, log="kubelet.log")
     try:
         named = "jsonpath={.spec.drivers[*].name}"
-        wait_for(lambda: quietly(api, "get", "csinode", node, "-o", named) == "csi.k8sext.dev", within=180)
+        eventually(lambda: api.kubectl("get", "csinode", node, "-o", named) == "csi.k8sext.dev", not_yet=ClusterError)
         handle = make_claim(api, node, socket)
         record = data / "volumes" / handle / "volume.json"
         lines = data / "volumes" / handle / "data" / "lines"
         for run in (1, 2):
             api.kubectl("apply", "-f", "-", input=json.dumps(pod(node)))
-            wait_for(lambda run=run: lines.exists() and lines.read_text() == "started\n" * run, within=180)
+            eventually(lambda run=run: lines.exists() and lines.read_text() == "started\n" * run)
             published = list(json.loads(record.read_text())["published"])
             assert [Path(target).is_symlink() for target in published] == [publish == "link"]
             assert (Path(published[0]) / "lines").exists()
             api.kubectl("delete", "pod", node, "--timeout=180s")
-            wait_for(lambda: json.loads(record.read_text())["published"] == {}, within=180)
-            wait_for(lambda: json.loads(record.read_text())["staged"] == "", within=180)
+            eventually(lambda: json.loads(record.read_text())["published"] == {})
+            eventually(lambda: json.loads(record.read_text())["staged"] == "")
             assert lines.read_text() == "started\n" * run
     finally:
         processes.pop().send_signal(signal.SIGTERM)
         stop_all(folder / "root", folder)
 
 
-def quietly(api: PrivateApiServer, *words: str) -> str:
-    try:
-        return api.kubectl(*words)
-    except ClusterError:
-        return ""
-
-
 def make_claim(api: PrivateApiServer, node: str, socket: Path) -> str:
-    """A volume made by hand, and a claim bound to it by hand, as there are no controllers here. Returns the volume's id."""
+    """A volume made by hand, and a claim bound to it by hand, as there are no controllers here. Returns the volume's
+    id."""
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         asked = csi.CreateVolumeRequest(name="notes", volume_capabilities=[capability()])
         handle = csi_pb2_grpc.ControllerStub(channel).CreateVolume(asked).volume.volume_id

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from k8sext.infra.cri.proto import api_pb2 as cri
-from k8sext.infra.kubelet.runtime import CREATED, EXITED, HASH, NANOSECONDS, RUNNING, PodState
-from k8sext.infra.kubelet.translate import container_hash
+from k8sext.infra.kubelet.runtime.cache import CREATED, EXITED, HASH, NANOSECONDS, RUNNING, PodState
+from k8sext.infra.kubelet.runtime.translate import container_hash
+from k8sext.kube.objects import Json
 
-Json = dict[str, Any]
 SANDBOX = "sandbox-0"
 
 
@@ -26,7 +26,7 @@ def pod(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "generation": 1},
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "generation": 1, "resourceVersion": "1"},
         "spec": {
             "containers": list(containers or [container("main")]),
             "initContainers": list(init),
@@ -73,7 +73,7 @@ def state(*runs: Any, ready: bool = True) -> PodState:
         state=cri.SANDBOX_READY if ready else cri.SANDBOX_NOTREADY,
         network=cri.PodSandboxNetworkStatus(ip="10.244.1.7"),
     )
-    return PodState([sandbox], list(runs))
+    return PodState([sandbox], list(runs), {run.id: SANDBOX for run in runs})
 
 
 class Health:

@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import k8sext
-from k8sext.cluster.errors import ClusterError
-from tests.conftest import wait_for
+from k8sext.kube.objects import Json
+from tests.support.namespace import OwnNamespace, fresh_namespace
 
 IMAGE = f"localhost/k8sext:{k8sext.__version__}"
-Json = dict[str, Any]
 
 
-class Namespace:
-    """A namespace of one test, and kubectl in it."""
-
-    def __init__(self, cluster: Any, name: str) -> None:
-        self.cluster, self.name = cluster, name
-
-    def kubectl(self, *args: str) -> str:
-        return self.cluster.kubectl("--namespace", self.name, *args)
-
-    @property
-    def command(self) -> list[str]:
-        """The real kubectl, for those who want its own input, output and exit code."""
-        return [
-            str(self.cluster.programs["kubectl"]),
-            f"--kubeconfig={self.cluster.kubeconfig}",
-            f"--namespace={self.name}",
-        ]
-
-    def get(self, kind: str, name: str) -> Json:
-        return json.loads(self.kubectl("get", kind, name, "-o", "json"))
+class Namespace(OwnNamespace):
+    """A namespace of one test, and its pods."""
 
     def apply(self, *items: Json) -> None:
         """Create objects; they need no namespace and no kind if they are pods."""
         for item in items:
             body = {"apiVersion": "v1", "kind": "Pod"} | item
-            self.cluster.kubectl("--namespace", self.name, "apply", "-f", "-", input=json.dumps(body))
+            self.kubectl("apply", "-f", "-", input=json.dumps(body))
 
     def pod(
         self, name: str, script: str = "sleep 1000", *, wait: str = "", container: Json | None = None, **spec: Any
@@ -70,25 +50,9 @@ class Namespace:
     def reasons(self, name: str) -> set[str]:
         return {reason for reason, _ in self.events(name)}
 
-    def until(self, condition: Callable[[], object], within: float = 90) -> None:
-        """Wait until a condition holds; a kubectl that fails, and a field that no one has written, mean: not yet."""
-
-        def holds() -> object:
-            try:
-                return condition()
-            except (ClusterError, KeyError) as error:
-                raise AssertionError(repr(error)) from error
-
-        wait_for(holds, within=within, every=0.1)
-
 
 @pytest.fixture
 def namespace(cluster: Any) -> Iterator[Namespace]:
     """A namespace that is gone when the test is over."""
-    name = f"kubelet-{time.monotonic_ns() % 10**9:09d}"
-    cluster.kubectl("create", "namespace", name)
-    found = Namespace(cluster, name)
-    wait_for(lambda: "default" in found.kubectl("get", "serviceaccount", "-o", "name"))
-    wait_for(lambda: "kube-root-ca.crt" in found.kubectl("get", "configmap", "-o", "name"))
-    yield found
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with fresh_namespace(cluster, "kubelet") as name:
+        yield Namespace(cluster, name)

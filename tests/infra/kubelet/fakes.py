@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +20,34 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.cri.proto import api_pb2_grpc as cri_grpc
-from k8sext.infra.kubelet.actions import Actions
-from k8sext.infra.kubelet.backoff import Backoff
-from k8sext.infra.kubelet.claims import Claims
-from k8sext.infra.kubelet.context import Context, Settings
-from k8sext.infra.kubelet.csi import CsiVolumes
-from k8sext.infra.kubelet.csinode import CsiNode
-from k8sext.infra.kubelet.disk import Disk
-from k8sext.infra.kubelet.objects import Objects
-from k8sext.infra.kubelet.plugins import Plugins
-from k8sext.infra.kubelet.reach import PodConnector, Reach
-from k8sext.infra.kubelet.runtime import Runtime
-from k8sext.infra.kubelet.volumes import Volumes
+from k8sext.infra.kubelet.paths import Paths
+from k8sext.infra.kubelet.plugins.csi import CsiNode
+from k8sext.infra.kubelet.plugins.watcher import Plugins
+from k8sext.infra.kubelet.pod.admission import Rejection
+from k8sext.infra.kubelet.pod.dial import Dialer, PodConnector
+from k8sext.infra.kubelet.pod.env import Environment
+from k8sext.infra.kubelet.pod.events import PodEvents
+from k8sext.infra.kubelet.pod.hooks import Handlers
+from k8sext.infra.kubelet.pod.references import References
+from k8sext.infra.kubelet.pod.worker import PodWorker
+from k8sext.infra.kubelet.runtime.backoff import Backoff
+from k8sext.infra.kubelet.runtime.cache import PodCache
+from k8sext.infra.kubelet.runtime.client import RuntimeClient
+from k8sext.infra.kubelet.runtime.containers import Containers
+from k8sext.infra.kubelet.runtime.images import Images
+from k8sext.infra.kubelet.runtime.sandbox import Sandboxes
+from k8sext.infra.kubelet.volumes.claims import Claims
+from k8sext.infra.kubelet.volumes.csi import CsiVolumes
+from k8sext.infra.kubelet.volumes.manager import Volumes
 from k8sext.kube.events import EventRecorder
+from k8sext.kube.objects import Json
 
-Json = dict[str, Any]
 Hook = Callable[[str], None]
 
 
 class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer):
-    """Sandboxes and containers as entries in two dictionaries. `hook` is called with the name of each call that changes something."""
+    """Sandboxes and containers as entries in two dictionaries. `hook` is called with the name of each call that
+    changes something."""
 
     def __init__(self) -> None:
         self.sandboxes: dict[str, Any] = {}
@@ -45,6 +56,9 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         self.calls: list[str] = []
         self.hook: Hook = lambda _: None
         self.exec_exit_code = 0
+        self.ignore_sigterm = False
+        self.stopped: list[tuple[str, int]] = []
+        """Containers that ignored SIGTERM, with the seconds that each was given before SIGKILL."""
         self._numbers = itertools.count()
 
     def _called(self, name: str) -> None:
@@ -118,7 +132,11 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         return cri.StartContainerResponse()
 
     async def StopContainer(self, request: Any, context: Any) -> Any:
-        self.end(self.containers[request.container_id].metadata.name, 143)
+        name = self.containers[request.container_id].metadata.name
+        if self.ignore_sigterm:
+            self.stopped.append((name, request.timeout))
+            await asyncio.sleep(request.timeout)
+        self.end(name, 137 if self.ignore_sigterm else 143)
         self._called("StopContainer")
         return cri.StopContainerResponse()
 
@@ -156,18 +174,28 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
 
 
 class FakeApi:
-    """Takes every status, event and deletion and remembers them; has the objects that the test puts into `objects` by their path."""
+    """Takes every status, event and deletion and remembers them; has the objects that the test puts into `objects`
+    by their path."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.statuses: list[Json] = []
         self.events: list[tuple[str, str]] = []
         self.deleted: list[str] = []
+        self.refuses_statuses = False
+        """As of a status that is not valid, whoever sends it how often."""
+        self._versions = itertools.count(2)
 
     async def answer(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read() or b"{}")
         if request.method == "PATCH" and request.path.endswith("/status"):
+            if self.refuses_statuses:
+                return web.json_response({"code": 422, "message": "status: Invalid value"}, status=422)
+            for key in ("podIPs", "hostIPs"):
+                if directive_and_items := body["status"].get(key):
+                    assert directive_and_items.pop(0) == {"$patch": "replace"}
             self.statuses.append(body["status"])
+            return web.json_response({"metadata": {"resourceVersion": str(next(self._versions))}})
         elif request.method == "POST" and request.path.endswith("/events"):
             self.events.append((body["reason"], body["message"]))
         elif request.method == "POST" and request.path.endswith("/token"):
@@ -186,14 +214,33 @@ class FakeApi:
         return [phase for phase, _ in itertools.groupby(status["phase"] for status in self.statuses)]
 
 
+@dataclass
+class Parts:
+    """The parts of one node's kubelet that tests speak to."""
+
+    client: ApiClient
+    runtime: RuntimeClient
+    images: Images
+    volumes: Volumes
+    references: References
+    new_worker: Callable[[Json, Rejection | None], PodWorker]
+
+
 @asynccontextmanager
-async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> AsyncIterator[Context]:
-    """A node's tools, connected with these two."""
-    server = grpc.aio.server()
+async def serve_runtime(folder: Path, runtime: FakeRuntime) -> AsyncIterator[str]:
+    """The address at which this runtime is served."""
+    server, address = grpc.aio.server(), f"unix://{folder}/cri.sock"
     cri_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
     cri_grpc.add_ImageServiceServicer_to_server(runtime, server)
-    server.add_insecure_port(f"unix://{folder}/cri.sock")
+    server.add_insecure_port(address)
     await server.start()
+    yield address
+    await server.stop(0)
+
+
+@asynccontextmanager
+async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> AsyncIterator[Parts]:
+    """A node's kubelet, connected with these two."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
     runner = web.AppRunner(app)
@@ -202,33 +249,48 @@ async def surroundings(folder: Path, runtime: FakeRuntime, api: FakeApi) -> Asyn
     configuration = Configuration()
     configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
     client = ApiClient(configuration)
-    channel = Runtime(f"unix://{folder}/cri.sock")
-    objects = Objects(client)
-    disk = Disk(folder, folder / "plugins_registry")
-    csi = CsiVolumes(disk, Plugins(disk, CsiNode(client, "node-1")), Claims(client, objects))
-    try:
-        reach = Reach("127.244", folder / "pods.sock")
-        session = aiohttp.ClientSession(connector=PodConnector(reach))
-        async with session, EventRecorder(client, "kubelet") as recorder:
-            yield Context(
-                node_name="node-1",
-                node_ip="10.244.1.1",
-                allocatable={"cpu": "4", "memory": "8Gi", "pods": "110"},
-                pod_logs=folder / "logs",
-                api_server=("127.0.0.1", "6443"),
-                client=client,
-                runtime=channel,
-                recorder=recorder,
-                objects=objects,
-                volumes=Volumes(disk, objects, csi),
-                actions=Actions(channel, session, reach),
-                settings=Settings(),
-                restarts=Backoff(10, 300),
-                pulls=Backoff(10, 300),
-                limits_note="",
-            )
-    finally:
-        await channel.close()
-        await client.close()
-        await runner.cleanup()
-        await server.stop(0)
+    async with serve_runtime(folder, runtime) as address:
+        channel, dialer = RuntimeClient(address), Dialer("127.244", folder / "pods.sock")
+        session = aiohttp.ClientSession(connector=PodConnector(dialer))
+        try:
+            async with session, EventRecorder(client, "kubelet") as recorder:
+                yield _put_together(folder, client, channel, PodEvents(recorder), Handlers(channel, session, dialer))
+        finally:
+            await channel.close()
+            await client.close()
+            await runner.cleanup()
+
+
+def _put_together(
+    folder: Path, client: ApiClient, runtime: RuntimeClient, events: PodEvents, handlers: Handlers
+) -> Parts:
+    cache, references = PodCache(runtime), References(client)
+    paths = Paths(folder, folder / "plugins_registry")
+    csi = CsiVolumes(paths, Plugins(paths, CsiNode(client, "node-1")), Claims(client, references))
+    capacity = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+    environment = Environment("10.244.1.1", capacity, ("127.0.0.1", 6443), references)
+    volumes = Volumes(paths, references, csi, environment, 60)
+    sandboxes = Sandboxes(runtime, cache, references, events, folder / "logs")
+    images = Images(runtime, events, Backoff(10, 300))
+    containers = Containers(
+        runtime, images, sandboxes, environment, volumes, handlers, events, Backoff(10, 300), limits_note=""
+    )
+
+    async def clean_up(pod_uid: str) -> None:
+        await sandboxes.remove(pod_uid)
+        await volumes.remove(pod_uid)
+
+    new_worker = partial(
+        PodWorker,
+        client=client,
+        events=events,
+        cache=cache,
+        sandboxes=sandboxes,
+        containers=containers,
+        volumes=volumes,
+        handlers=handlers,
+        clean_up=clean_up,
+        runtime_name="fake",
+        node_ip="10.244.1.1",
+    )
+    return Parts(client, runtime, images, volumes, references, new_worker)

@@ -1,47 +1,21 @@
-"""Room on the node, and the quantities it is measured in."""
+"""Room on the node."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from k8sext.infra.kubelet.admission import check, requests
-from k8sext.kube.quantity import divide, parse
+from k8sext.infra.kubelet.pod.admission import check
+from k8sext.kube.objects import Json
+from k8sext.scheduling import explain
 from tests.infra.kubelet.building import container, pod, sidecar
 
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "3"}
 
 
-def wants(cpu: str, make: Any = container, name: str = "main") -> dict[str, Any]:
+def wants(cpu: str, make: Any = container, name: str = "main") -> Json:
     return make(name, resources={"requests": {"cpu": cpu}})
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("2", 2),
-        ("500m", Decimal("0.5")),
-        ("64Mi", 64 * 1024**2),
-        ("1k", 1000),
-        ("1.5Gi", 1.5 * 1024**3),
-        ("1e3", 1000),
-        ("100n", Decimal("1e-7")),
-    ],
-)
-def test_quantities_are_read(text: str, number: Any) -> None:
-    assert parse(text) == number
-
-
-@pytest.mark.parametrize("text", ["", "two", "1KB", "Mi", "1 Gi"])
-def test_what_is_no_quantity_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
-        parse(text)
-
-
-def test_a_divided_quantity_is_rounded_up() -> None:
-    assert (divide("1500m"), divide("1Gi", "1Mi"), divide("1", "1m")) == (2, 1024, 1000)
 
 
 def test_a_pod_that_fits_is_let_in() -> None:
@@ -67,7 +41,22 @@ def test_a_resource_the_node_has_never_heard_of_is_out() -> None:
     assert rejection.reason == "OutOfexample.com/gpu"
 
 
-def test_init_containers_count_by_the_largest_and_sidecars_all_along() -> None:
-    of = pod(wants("1"), init=(wants("1", sidecar, "proxy"), wants("3", name="big"), wants("1", name="small")))
-    assert requests(of) == {"cpu": 4}
-    assert requests(pod(wants("1"), init=(wants("1", sidecar, "proxy"),))) == {"cpu": 2}
+@pytest.mark.parametrize(
+    ("wanted", "cpu"),
+    [
+        (pod(wants("3")), 3000),
+        (pod(wants("1"), resources={"requests": {"cpu": "3"}}), 3000),
+        (pod(wants("1"), wants("1", name="other"), resources={"requests": {"cpu": "3", "memory": "1Gi"}}), 3000),
+        (pod(wants("1"), overhead={"cpu": "2"}), 3000),
+        (pod(wants("1"), init=(wants("2", sidecar, "proxy"),)), 3000),
+        (pod(wants("1"), init=(wants("1", sidecar, "proxy"), wants("2", name="big"))), 3000),
+    ],
+)
+def test_the_node_counts_as_the_scheduler_does(wanted: Json, cpu: int) -> None:
+    """A pod fills a node of as much CPU as it requests: with less it is refused by both, with as much taken by both."""
+    for capacity, fits in ((cpu, True), (cpu - 1, False)):
+        offered = CAPACITY | {"cpu": f"{capacity}m"}
+        node = {"metadata": {"name": "n"}, "status": {"allocatable": offered}}
+        rejection = check(wanted, [], offered)
+        assert explain(wanted, [node]).decision.node == ("n" if fits else None)
+        assert (rejection and rejection.reason) == (None if fits else "OutOfcpu")

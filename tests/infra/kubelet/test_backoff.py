@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8sext.infra.kubelet.backoff import Backoff
+from k8sext.infra.kubelet.runtime.backoff import Backoff
 
 
 def crash(backoff: Backoff, times: int) -> list[float]:

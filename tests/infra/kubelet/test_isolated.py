@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from k8sext.infra.cri.oci import possible
+from k8sext.cluster.providers.embedded import nodes
+from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from k8sext.infra.cri.shim.processes import start_time
-from tests.conftest import wait_for
 from tests.infra.kubelet.conftest import IMAGE, Namespace
+from tests.infra.kubelet.test_nodes import ready
 from tests.infra.kubelet.test_pods import SERVER
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.cluster
 def oci(namespace: Namespace) -> Iterator[str]:
     """The name of a RuntimeClass with the handler `oci`."""
     if reasons := possible.obstacles():
-        pytest.skip("; ".join(reasons))
+        pytest.skip(f"the handler oci cannot be used here: {'; '.join(reasons)}")
     name = f"oci-{namespace.name}"
     namespace.apply(
         {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "oci"}
@@ -49,6 +51,21 @@ def test_a_network_probe_that_finds_nobody_says_so_in_an_event(namespace: Namesp
     assert namespace.condition("one", "Ready") == "False"
 
 
+def test_an_isolated_pod_of_a_node_that_lost_power_has_one_address_and_can_be_deleted(
+    namespace: Namespace, oci: str
+) -> None:
+    node, layout = "k8sext-worker2", namespace.cluster.layout
+    namespace.pod("one", runtimeClassName=oci, nodeName=node, wait="Running")
+    nodes.stop(layout, node)
+    namespace.until(lambda: ready(namespace, node) == "Unknown", within=60)
+    nodes.start(layout, node)
+    namespace.until(lambda: namespace.status("one")["restartCount"] == 1, within=90)
+    namespace.until(lambda: namespace.condition("one", "Ready") == "True")
+    status = namespace.get("pod", "one")["status"]
+    assert [one["ip"] for one in status["podIPs"]] == [status["podIP"]]
+    namespace.kubectl("delete", "pod", "one", "--timeout=30s")
+
+
 @pytest.mark.slow
 def test_pods_that_come_and_go_leave_nothing(namespace: Namespace, oci: str, request: pytest.FixtureRequest) -> None:
     count = 100 if request.config.getoption("--long") else 10
@@ -60,7 +77,7 @@ def test_pods_that_come_and_go_leave_nothing(namespace: Namespace, oci: str, req
         traces.remember()
         assert len(traces.left()) > 3 * count
         namespace.kubectl("delete", "pods", "--all", f"--timeout={60 + 3 * count}s")
-        wait_for(traces.none_is_left, within=60)
+        eventually(traces.none_is_left, within=60)
 
 
 def pod(name: str, runtime_class: str) -> dict[str, Any]:
@@ -76,7 +93,8 @@ def phases(namespace: Namespace) -> list[str]:
 
 
 class Traces:
-    """What pods are made of on this machine. What is there at the beginning belongs to others, who may be busy taking it away."""
+    """What pods are made of on this machine. What is there at the beginning belongs to others, who may be busy
+    taking it away."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.nodes = namespace.cluster.layout.nodes

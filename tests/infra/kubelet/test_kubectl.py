@@ -39,6 +39,23 @@ def test_logs_show_both_streams_and_any_part_of_them(talker: Namespace) -> None:
     assert talker.kubectl("logs", "one", "--timestamps", "--tail=1").split()[0].endswith("Z")
 
 
+def test_a_log_that_is_gone_is_said_to_be(talker: Namespace) -> None:
+    if talker.cluster.provider != "embedded":
+        pytest.skip("deletes the log on this machine, where the workbook's own nodes keep it")
+    pod = talker.get("pod", "one")
+    folder = f"{talker.name}_one_{pod['metadata']['uid']}"
+    for log in (talker.cluster.layout.data / "nodes").rglob(f"{folder}/main/*.log"):
+        log.unlink()
+    answer = kubectl(talker, "logs", "one")
+    assert "the log of container main is gone" in answer.stderr
+
+
+def test_exec_finds_a_program_in_the_containers_own_folder(talker: Namespace) -> None:
+    script = "printf '#!/bin/sh\\necho found\\n' > x.sh && chmod +x x.sh"
+    talker.kubectl("exec", "one", "--", "sh", "-c", script)
+    assert talker.kubectl("exec", "one", "--", "./x.sh") == "found\n"
+
+
 def test_a_time_without_its_zone_is_the_callers_mistake(talker: Namespace) -> None:
     node = talker.get("pod", "one")["spec"]["nodeName"]
     logs = f"/api/v1/nodes/{node}/proxy/containerLogs/{talker.name}/one/main"
@@ -79,6 +96,11 @@ def test_exec_carries_input_output_and_exit_code(talker: Namespace) -> None:
 def test_exec_hands_on_large_data_unharmed(talker: Namespace) -> None:
     text = "0123456789abcdef" * 100_000
     assert kubectl(talker, "exec", "-i", "one", "--", "cat", input=text).stdout == text
+
+
+def test_exec_takes_a_long_command(talker: Namespace) -> None:
+    words = "x" * 100_000
+    assert talker.kubectl("exec", "one", "--", "sh", "-c", f"printf %s {words} | wc -c").split() == ["100000"]
 
 
 def test_exec_with_a_terminal_is_a_terminal(talker: Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k8sext.infra.kubelet.logs import Wanted, read, tail
+from k8sext.infra.kubelet.server.logs import Wanted, read, tail
 
 LINES = [f"2026-11-22T18:00:0{second}.123456789Z stdout F line {second}" for second in range(5)]
 

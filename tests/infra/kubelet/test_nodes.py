@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8sext.cluster import nodes
 from k8sext.cluster.paths import read_json
+from k8sext.cluster.providers.embedded import nodes
+from k8sext.infra.kubelet.node.node import STATUS_SECONDS
 from tests.infra.kubelet.conftest import IMAGE, Namespace
 
 pytestmark = pytest.mark.cluster
@@ -40,7 +41,10 @@ def test_a_node_says_what_it_is(namespace: Namespace) -> None:
     assert labels["kubernetes.io/os"] == "linux"
     assert labels["topology.kubernetes.io/zone"]
     assert node["spec"]["podCIDR"] == "10.244.1.0/24"
-    assert status["addresses"] == [{"type": "InternalIP", "address": "10.244.1.1"}]
+    assert {a["type"]: a["address"] for a in status["addresses"]} == {
+        "InternalIP": "10.244.1.1",
+        "Hostname": "k8sext-worker",
+    }
     assert (status["capacity"]["cpu"], status["capacity"]["memory"]) == ("4", "8Gi")
     assert status["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
     assert status["daemonEndpoints"]["kubeletEndpoint"]["Port"] == 10250
@@ -116,3 +120,19 @@ def test_only_the_api_server_gets_into_a_kubelet(namespace: Namespace, tmp_path:
     assert namespace.cluster.kubectl("get", "--raw", "/api/v1/nodes/k8sext-worker/proxy/healthz") == "ok"
     assert ask(None) == 401
     assert ask(somebody) == 403
+
+
+def test_a_node_that_another_says_is_not_ready_says_it_is(namespace: Namespace) -> None:
+    wrong = [{"type": "Ready", "status": "Unknown", "reason": "Meddling"}]
+    patch = json.dumps({"status": {"conditions": wrong}})
+    namespace.cluster.kubectl("patch", "node", WORKER, "--subresource=status", "-p", patch)
+    namespace.until(lambda: ready(namespace, WORKER) == "True", within=2 * STATUS_SECONDS)
+
+
+def test_a_node_that_is_deleted_under_its_kubelet_is_back_at_its_next_look(namespace: Namespace) -> None:
+    before = namespace.get("node", WORKER)
+    namespace.cluster.kubectl("delete", "node", WORKER)
+    namespace.until(lambda: ready(namespace, WORKER) == "True", within=2 * STATUS_SECONDS)
+    assert namespace.get("node", WORKER)["metadata"]["uid"] != before["metadata"]["uid"]
+    # the controller manager adds some of them
+    namespace.until(lambda: namespace.get("node", WORKER)["metadata"]["labels"] == before["metadata"]["labels"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from k8sext.infra.kubelet.plan import next_step
-from k8sext.infra.kubelet.runtime import PodState
-from tests.infra.kubelet.building import SANDBOX, Health, container, created, exited, pod, running, sidecar, state
+from k8sext.infra.kubelet.pod.plan import next_step
+from k8sext.infra.kubelet.runtime.cache import PodState
+from k8sext.kube.objects import Json
+from tests.infra.kubelet.building import Health, container, created, exited, pod, running, sidecar, state
 
 MAIN, OTHER, FIRST, SECOND, PROXY = (
     container("main"),
@@ -18,14 +17,14 @@ MAIN, OTHER, FIRST, SECOND, PROXY = (
     sidecar("proxy"),
 )
 DEBUG = container("debug")
-Json = dict[str, Any]
 
 
 def step(of: Json, seen: PodState, health: Health | None = None, elsewhere: tuple[str, ...] = ()) -> str:
     """The plan in short: what is killed, what is started."""
-    plan = next_step(of, seen, lambda run_id: "old" if run_id in elsewhere else SANDBOX, health or Health())
+    seen.sandbox_of |= dict.fromkeys(elsewhere, "old")
+    plan = next_step(of, seen, health or Health())
     words = ["sandbox"] * plan.new_sandbox + ["finished"] * plan.finished
-    words += [f"kill {run.id}" for run, _ in plan.kill] + [f"start {spec['name']}" for spec in plan.start]
+    words += [f"kill {run.id}" for run, *_ in plan.kill] + [f"start {spec['name']}" for spec in plan.start]
     return ", ".join(words)
 
 
@@ -94,11 +93,13 @@ def test_a_sidecar_does_not_keep_a_finished_pod_alive() -> None:
     assert step(pod(MAIN, init=(PROXY,), policy="Never"), state(running(PROXY), exited(MAIN, 0))) == "finished"
 
 
+@pytest.mark.parametrize("grace", [None, 3])
 @pytest.mark.parametrize("kind", ["liveness", "startup"])
-def test_what_a_probe_finds_dead_is_killed(kind: str) -> None:
-    plan = next_step(pod(MAIN), state(running(MAIN)), lambda _: SANDBOX, Health(failed={"main-0": kind}))
-    ((_, reason),) = plan.kill
-    assert reason == f"Container main failed {kind} probe, will be restarted"
+def test_what_a_probe_finds_dead_is_killed_in_the_time_that_the_probe_gives(kind: str, grace: int | None) -> None:
+    spec = container("main", **{f"{kind}Probe": {"terminationGracePeriodSeconds": grace} if grace else {}})
+    plan = next_step(pod(spec), state(running(spec)), Health(failed={"main-0": kind}))
+    ((_, reason, seconds),) = plan.kill
+    assert (reason, seconds) == (f"Container main failed {kind} probe, will be restarted", grace)
 
 
 def test_a_new_image_replaces_the_container() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.cluster
 
 SERVER = """
 import http.server, os
-http.server.HTTPServer((os.environ.get("K8SEXT_BIND_ADDRESS", "0.0.0.0"), 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
+address = (os.environ.get("K8SEXT_BIND_ADDRESS", "0.0.0.0"), 8080)
+http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
 
@@ -46,8 +47,6 @@ def test_a_container_that_crashes_is_started_again_and_then_waits(namespace: Nam
     status: dict[str, Any] = {}
 
     def waits() -> bool:
-        # A kubelet may leave the state at `terminated` until it looks at the pod again: a change makes it look.
-        namespace.kubectl("annotate", "pod", "one", "--overwrite", f"looked-at={time.monotonic()}")
         status.update(namespace.status("one"))
         assert status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff", status
         return True
@@ -101,6 +100,20 @@ def test_readiness_follows_its_probe(namespace: Namespace) -> None:
     namespace.until(lambda: namespace.condition("one", "Ready") == "False")
 
 
+def test_a_status_that_somebody_else_wrote_over_is_put_right(namespace: Namespace) -> None:
+    namespace.pod("one", wait="Running")
+    namespace.until(lambda: namespace.condition("one", "Ready") == "True")
+    before = namespace.get("pod", "one")["status"]
+    conditions = [{"type": "Ready", "status": "False", "reason": "Meddling"}]
+    wrong = {"conditions": conditions, "podIP": "10.9.9.9", "podIPs": [{"$patch": "replace"}, {"ip": "10.9.9.9"}]}
+    patch = json.dumps({"status": wrong | {"containerStatuses": []}})
+    meddled = json.loads(namespace.kubectl("patch", "pod", "one", "--subresource=status", "-p", patch, "-o", "json"))
+    assert meddled["status"]["podIP"] == "10.9.9.9"
+    namespace.until(lambda: namespace.condition("one", "Ready") == "True", within=30)
+    after = namespace.get("pod", "one")["status"]
+    assert (after["podIPs"], after["containerStatuses"]) == (before["podIPs"], before["containerStatuses"])
+
+
 def test_a_failed_liveness_probe_restarts_the_container(namespace: Namespace) -> None:
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
     namespace.pod("one", container={"livenessProbe": probe})
@@ -151,6 +164,41 @@ def test_hooks_run_after_the_start_and_before_the_end(namespace: Namespace) -> N
     namespace.until(lambda: "started" in namespace.kubectl("exec", "one", "--", "cat", "hook"))
     namespace.kubectl("delete", "pod", "one", "--timeout=60s")
     namespace.until(lambda: "FailedPreStopHook" in namespace.reasons("one"))
+
+
+@pytest.mark.parametrize(
+    ("script", "spec", "message"),
+    [
+        ("echo why > /dev/termination-log; echo no > /dev/stdout; exit 3", {}, "why\n"),
+        ("echo well > /dev/termination-log", {}, "well\n"),
+        ("echo why > /tmp/last; exit 3", {"terminationMessagePath": "/tmp/last"}, "why\n"),
+        ("printf 'from the log'; exit 3", {"terminationMessagePolicy": "FallbackToLogsOnError"}, "from the log"),
+        ("echo from the log; exit 3", {}, ""),
+    ],
+)
+def test_what_a_container_writes_before_it_ends_stands_in_its_status_and_nowhere_else(
+    namespace: Namespace, script: str, spec: dict[str, str], message: str
+) -> None:
+    before = Path("/dev/termination-log").exists()
+    namespace.pod("one", script, container=spec, restartPolicy="Never")
+    namespace.until(lambda: "terminated" in namespace.status("one")["state"])
+    assert namespace.status("one")["state"]["terminated"].get("message", "").strip() == message.strip()
+    assert Path("/dev/termination-log").exists() == before
+
+
+@pytest.mark.parametrize(("policy", "phase"), [("Never", "Failed"), ("OnFailure", "Pending")])
+def test_a_program_that_is_missing_ends_with_128_or_waits_for_another_try(
+    namespace: Namespace, policy: str, phase: str
+) -> None:
+    namespace.pod("one", container={"command": ["/no/such/program"]}, restartPolicy=policy)
+    namespace.until(lambda: "Failed" in namespace.reasons("one"))
+    if policy == "Never":
+        namespace.until(lambda: namespace.get("pod", "one")["status"]["phase"] == phase)
+        ended = namespace.status("one")["state"]["terminated"]
+        assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
+    else:
+        namespace.until(lambda: namespace.status("one").get("restartCount", 0) >= 1)
+        namespace.until(lambda: "waiting" in namespace.status("one")["state"])
 
 
 def test_an_image_nobody_has_is_told_honestly(namespace: Namespace) -> None:

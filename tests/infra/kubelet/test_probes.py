@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from k8sext.infra.kubelet.probes import Prober
+from k8sext.infra.kubelet.pod.probes import Prober
+from k8sext.kube.objects import Json
 from tests.infra.kubelet.building import container, running
+from tests.support.eventually import eventually_async
 
-Json = dict[str, Any]
 EVERY = {"periodSeconds": 0.01, "failureThreshold": 3}
 
 
@@ -19,14 +20,14 @@ class Watched:
     """A container whose health the test decides."""
 
     def __init__(self) -> None:
-        self.healthy = True
+        self.healthy: bool | None = True
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.prober = Prober(
             self.ask, lambda: None, lambda kind, _, output: self.complaints.append(f"{kind}: {output}")
         )
 
-    async def ask(self, _: Json, __: Any, probe: Json) -> tuple[bool, str]:
+    async def ask(self, _: Json, __: Any, probe: Json) -> tuple[bool | None, str]:
         self.asked.append(probe["name"])
         return self.healthy, "ill"
 
@@ -34,11 +35,6 @@ class Watched:
         probes = {f"{kind}Probe": EVERY | probe | {"name": kind} for kind in kinds}
         spec = container("main", **probes)
         self.prober.watch(spec, running(spec), known or {})
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -62,39 +58,58 @@ async def test_nothing_is_known_of_a_run_that_is_not_watched(main: Watched) -> N
 async def test_readiness_comes_and_goes(main: Watched) -> None:
     main.watch("readiness")
     assert not main.prober.ready("main-0")
-    await main.until(lambda: main.prober.ready("main-0"))
+    await eventually_async(lambda: main.prober.ready("main-0"))
     main.healthy = False
-    await main.until(lambda: not main.prober.ready("main-0"))
+    await eventually_async(lambda: not main.prober.ready("main-0"))
     assert len(main.complaints) >= 3
     assert main.complaints[0] == "readiness: ill"
     main.healthy = True
-    await main.until(lambda: main.prober.ready("main-0"))
+    await eventually_async(lambda: main.prober.ready("main-0"))
     assert main.prober.failure("main-0") == ""
 
 
 async def test_success_may_be_wanted_several_times(main: Watched) -> None:
     main.watch("readiness", successThreshold=4)
-    await main.until(lambda: main.prober.ready("main-0"))
+    await eventually_async(lambda: main.prober.ready("main-0"))
     assert len(main.asked) >= 4
 
 
 async def test_liveness_forgives_until_its_threshold(main: Watched) -> None:
     main.watch("liveness", failureThreshold=3)
-    await main.until(lambda: main.asked)
+    await eventually_async(lambda: main.asked)
     main.healthy = False
-    await main.until(lambda: main.prober.failure("main-0"))
+    await eventually_async(lambda: main.prober.failure("main-0"))
     assert main.prober.failure("main-0") == "liveness"
     assert len(main.complaints) == 3
+
+
+async def test_an_answer_that_nobody_gave_is_no_failure(main: Watched) -> None:
+    main.watch("liveness")
+    main.healthy = None
+    await eventually_async(lambda: len(main.asked) >= 6)
+    assert (main.prober.failure("main-0"), main.complaints) == ("", [])
+    main.healthy = False
+    await eventually_async(lambda: main.prober.failure("main-0") == "liveness")
+
+
+async def test_a_pod_that_ends_is_asked_for_readiness_alone(main: Watched) -> None:
+    main.watch("liveness", "readiness")
+    await eventually_async(lambda: main.prober.ready("main-0"))
+    main.prober.end()
+    main.healthy = False
+    await eventually_async(lambda: not main.prober.ready("main-0"))
+    assert main.prober.failure("main-0") == ""
+    assert {complaint.partition(":")[0] for complaint in main.complaints} == {"readiness"}
 
 
 async def test_nothing_else_is_asked_before_the_start(main: Watched) -> None:
     main.healthy = False
     main.watch("startup", "readiness", "liveness", failureThreshold=1000)
-    await main.until(lambda: len(main.asked) > 5)
+    await eventually_async(lambda: len(main.asked) > 5)
     assert set(main.asked) == {"startup"}
     assert not main.prober.started("main-0")
     main.healthy = True
-    await main.until(lambda: main.prober.ready("main-0") and "liveness" in main.asked)
+    await eventually_async(lambda: main.prober.ready("main-0") and "liveness" in main.asked)
     begun = main.asked.index("readiness")
     assert "startup" not in main.asked[begun:]
 
@@ -102,7 +117,7 @@ async def test_nothing_else_is_asked_before_the_start(main: Watched) -> None:
 async def test_what_never_starts_is_dead(main: Watched) -> None:
     main.healthy = False
     main.watch("startup", "liveness")
-    await main.until(lambda: main.prober.failure("main-0"))
+    await eventually_async(lambda: main.prober.failure("main-0"))
     assert main.prober.failure("main-0") == "startup"
     assert "liveness" not in main.asked
 
@@ -123,7 +138,7 @@ async def test_a_new_kubelet_trusts_what_the_last_one_found_of_the_same_run(main
 
 async def test_a_run_that_is_forgotten_is_asked_no_more(main: Watched) -> None:
     main.watch("readiness")
-    await main.until(lambda: main.asked)
+    await eventually_async(lambda: main.asked)
     main.prober.forget_all_but(set())
     await asyncio.sleep(0)
     count = len(main.asked)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from k8sext.infra.kubelet.runtime import PodState
-from k8sext.infra.kubelet.status import Observation, pod_status
+from k8sext.infra.kubelet.pod.status import Observation, pod_status
+from k8sext.infra.kubelet.runtime.cache import PodState
+from k8sext.kube.objects import Json
 from tests.infra.kubelet.building import Health, container, created, exited, pod, running, sidecar, state
 
 MAIN, OTHER, INIT, PROXY = container("main"), container("other"), container("init"), sidecar("proxy")
 NOW = "2026-11-22T18:00:00Z"
-Json = dict[str, Any]
 
 
 def status_of(
     of: Json, seen: PodState, *, health: Health | None = None, reasons: Json | None = None, ended: bool = False
 ) -> Json:
-    observed = Observation(seen, health or Health(), "test", "10.244.1.1", seen.ip, reasons or {}, {}, ended)
+    observed = Observation(seen, health or Health(), "test", "10.244.1.1", reasons or {}, {}, ended)
     return pod_status(of, observed, NOW)
 
 

@@ -5,33 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from k8sext.infra.kubelet.admission import Rejection
-from k8sext.infra.kubelet.context import Context
-from k8sext.infra.kubelet.images import Images
-from k8sext.infra.kubelet.pods import PodWorker
+from k8sext.infra.kubelet.pod.admission import Rejection
+from k8sext.infra.kubelet.pod.worker import PodWorker
+from k8sext.kube.objects import Json
 from tests.infra.kubelet.building import container, pod, sidecar
-from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, surroundings
+from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, Parts, surroundings
+from tests.support.eventually import eventually_async
 
-Json = dict[str, Any]
+FAILED = 'MountVolume.SetUp failed for volume "v"'
 MAIN, FIRST, PROXY = container("main"), container("first"), sidecar("proxy")
 
 
 class Stage:
     """One pod, its worker, and the two it deals with."""
 
-    def __init__(self, context: Context, runtime: FakeRuntime, api: FakeApi) -> None:
-        self.context, self.runtime, self.api = context, runtime, api
+    def __init__(self, parts: Parts, runtime: FakeRuntime, api: FakeApi) -> None:
+        self.parts, self.runtime, self.api = parts, runtime, api
         self.worker: PodWorker
         self.task: asyncio.Task[None]
 
     def play(self, of: Json, rejection: Rejection | None = None) -> None:
         """Start a worker, as a kubelet does that sees this pod."""
         of = of | {"spec": of["spec"] | {"enableServiceLinks": False}}
-        self.worker = PodWorker(self.context, "fake", Images(self.context), of, rejection)
+        self.worker = self.parts.new_worker(of, rejection)
         self.task = asyncio.create_task(self.worker.run())
 
     async def die(self) -> None:
@@ -39,17 +38,25 @@ class Stage:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    async def until(self, condition: Callable[[], object], within: float = 30) -> None:
-        async with asyncio.timeout(within):
-            while not condition():
-                if self.task.done() and not self.task.cancelled() and self.task.exception():
-                    raise self.task.exception()  # type: ignore[misc]
-                await asyncio.sleep(0.01)
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds, or raise what the worker raises."""
 
-    def delete(self) -> None:
+        def look() -> object:
+            if self.task.done() and not self.task.cancelled():
+                self.task.result()
+            return condition()
+
+        await eventually_async(look, every=0.01)
+
+    def show(self, status: Json, version: str) -> None:
+        """The watch brings the pod with this status."""
+        shown = self.worker.pod
+        self.worker.update(shown | {"metadata": shown["metadata"] | {"resourceVersion": version}, "status": status})
+
+    def delete(self, grace: int = 5) -> None:
         metadata = self.worker.pod["metadata"] | {
             "deletionTimestamp": "2026-11-22T18:00:00Z",
-            "deletionGracePeriodSeconds": 5,
+            "deletionGracePeriodSeconds": grace,
         }
         self.worker.update(self.worker.pod | {"metadata": metadata})
 
@@ -57,8 +64,8 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     runtime, api = FakeRuntime(), FakeApi()
-    async with surroundings(tmp_path, runtime, api) as context:
-        found = Stage(context, runtime, api)
+    async with surroundings(tmp_path, runtime, api) as parts:
+        found = Stage(parts, runtime, api)
         yield found
         await found.die()
 
@@ -130,6 +137,46 @@ async def test_a_deletion_interrupts_whatever_is_under_way(stage: Stage) -> None
     await stage.until(lambda: stage.api.deleted)
 
 
+async def test_a_status_that_another_wrote_over_is_told_again(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    told = stage.api.statuses[-1]
+    wrong = [one | {"status": "False"} if one["type"] == "Ready" else one for one in told["conditions"]]
+    for changed in ({"conditions": wrong}, {"podIPs": [{"ip": "10.9.9.9"}]}, {"containerStatuses": []}):
+        count = len(stage.api.statuses)
+        stage.show(told | changed, "1000")
+        await stage.until(lambda before=count: len(stage.api.statuses) > before)
+        assert stage.api.statuses[-1] == told
+
+
+async def test_what_the_server_showed_before_it_was_told_is_no_reason_to_tell_it_again(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    count = len(stage.api.statuses)
+    stage.show(stage.api.statuses[0], "1")
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+    assert [status["phase"] for status in stage.api.statuses[count:]] == ["Failed"]
+
+
+async def test_conditions_of_others_are_theirs(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    told, count = stage.api.statuses[-1], len(stage.api.statuses)
+    stage.show(told | {"conditions": [*told["conditions"], {"type": "shop/paid", "status": "True"}]}, "1000")
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+    assert [status["phase"] for status in stage.api.statuses[count:]] == ["Failed"]
+
+
+async def test_a_status_that_is_refused_for_good_does_not_keep_a_pod_from_going(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    stage.api.refuses_statuses = True
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+
+
 async def test_a_crash_waits_and_says_so(stage: Stage) -> None:
     stage.play(pod(MAIN))
     for starts in (1, 2):  # the first crash is forgiven
@@ -156,6 +203,63 @@ async def test_sidecars_end_after_the_others(stage: Stage) -> None:
     stage.delete()
     await stage.until(lambda: stage.api.deleted)
     assert ended == ["proxy", ""]
+
+
+async def test_sidecars_that_do_not_listen_share_the_grace_period(stage: Stage) -> None:
+    """As the real kubelet: six seconds for the container, and two more for all that waited for it, not six each."""
+    stage.runtime.ignore_sigterm = True
+    sidecars = [sidecar(f"side-{number}") for number in range(3)]
+    stage.play(pod(MAIN, init=tuple(sidecars), terminationGracePeriodSeconds=3))
+    await stage.until(lambda: len(stage.runtime.running()) == 4)
+    stage.delete(grace=3)
+    began = asyncio.get_running_loop().time()
+    await stage.until(lambda: stage.api.deleted)
+    assert sorted(stage.runtime.stopped) == [("main", 3), ("side-0", 2), ("side-1", 2), ("side-2", 2)]
+    assert 5 <= asyncio.get_running_loop().time() - began < 9
+
+
+async def test_a_container_waits_for_the_hook_of_the_one_before(stage: Stage) -> None:
+    first = container("first", lifecycle={"postStart": {"sleep": {"seconds": 600}}})
+    stage.play(pod(first, MAIN))
+    await stage.until(lambda: stage.runtime.running() == ["first"])
+    await stage.until(lambda: stage.runtime.calls[-1] == "StartContainer")
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+    assert stage.runtime.calls.count("CreateContainer") == 1
+
+
+async def test_readiness_is_told_while_a_pod_ends(stage: Stage) -> None:
+    probe = {"exec": {"command": ["ready"]}, "periodSeconds": 0.05, "failureThreshold": 1}
+    dead = {"exec": {"command": ["alive"]}, "periodSeconds": 0.05, "failureThreshold": 1}
+    stage.play(pod(container("main", readinessProbe=probe, livenessProbe=dead)))
+    await stage.until(lambda: stage.api.statuses and stage.api.statuses[-1]["containerStatuses"][0]["ready"])
+    stage.runtime.ignore_sigterm = True
+    stage.delete(grace=3)
+    await stage.until(lambda: stage.runtime.stopped)
+    stage.runtime.exec_exit_code = 1
+    await stage.until(lambda: not stage.api.statuses[-1]["containerStatuses"][0]["ready"])
+    assert stage.runtime.running() == ["main"]
+    assert not [message for _, message in stage.api.events if message.startswith("Liveness")]
+
+
+async def test_a_running_pod_whose_volume_cannot_be_refreshed_is_restarted_all_the_same(stage: Stage) -> None:
+    where = "/api/v1/namespaces/shop/configmaps/here"
+    stage.api.objects[where] = {"metadata": {"name": "here"}, "data": {"a": "1"}}
+    mount = {"name": "v", "mountPath": "/v"}
+    of = pod(container("main", volumeMounts=[mount]), volumes=[{"name": "v", "configMap": {"name": "here"}}])
+    stage.play(of)
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    await stage.die()
+    del stage.api.objects[where]
+
+    async def is_gone() -> bool:
+        return await stage.parts.references.get("configmaps", "shop", "here") is None
+
+    await eventually_async(is_gone)
+    stage.runtime.end("main", 1)
+    stage.play(of)
+    await stage.until(lambda: stage.runtime.calls.count("StartContainer") == 2)
+    await stage.until(lambda: ("FailedMount", f'{FAILED} : configmap "here" not found') in stage.api.events)
 
 
 async def test_a_missing_image_is_asked_for_and_then_waited_for(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from k8sext import __version__
 from k8sext.admission.initializers.controller import initializer
-from k8sext.admission.review import Json
+from k8sext.kube.objects import Json
 
 SIDECAR = {
     "name": "sidecar",

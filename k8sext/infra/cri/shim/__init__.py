@@ -9,7 +9,8 @@ library only, a single thread, about 11 MB.
 
 Requests and answers are JSON, one packet each, over a SOCK_SEQPACKET unix socket:
 
-    start   {"container": ID, "spec": PATH}             PATH holds what to run; answers when the program has been executed
+    start   {"container": ID, "spec": PATH}             PATH holds what to run; answers when the program has been
+    executed
     exec    {"container": ID, "argv": [...], "tty": B, "stdin": B}   and one socket: the session, see `stdio`;
             {"wrapper": [...]} where another than the container's own stands before the command
     attach  {"container": ID, "stdin": B}               and one socket

@@ -9,7 +9,8 @@ LONGEST_LINE = 16384
 
 
 class CriLog:
-    """Cuts what a container prints into lines, each with time, stream and whether the line ends here (F, full) or goes on (P, partial)."""
+    """Cuts what a container prints into lines, each with time, stream and whether the line ends here (F, full) or goes
+    on (P, partial)."""
 
     def __init__(self, path: str) -> None:
         """Open (append) the file at `path`; raise OSError when that cannot be."""
@@ -18,7 +19,8 @@ class CriLog:
         self._unfinished = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
-        """Log `data`; what follows the last newline waits for the rest of its line, at most LONGEST_LINE bytes of it."""
+        """Log `data`; what follows the last newline waits for the rest of its line, at most LONGEST_LINE bytes of
+        it."""
         *lines, rest = (self._unfinished[stream] + data).split(b"\n")
         entries = [entry for line in lines for entry in self._entries(stream, line)]
         while len(rest) > LONGEST_LINE:

@@ -7,7 +7,7 @@ what a PID namespace does, without needing the right to have one.
 """
 
 # pathlib would cost a tenth of this process's memory: os it is
-# ruff: noqa: PTH115, PTH123, PTH208
+# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pty
 import signal
 import struct
 import termios
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -27,7 +28,8 @@ _FIRST_FREE_FD = 3
 
 
 class Started(NamedTuple):
-    """A running program: the pid of its init, of its main process, and the supervisor's ends of its standard streams."""
+    """A running program: the pid of its init, of its main process, and the supervisor's ends of its standard
+    streams."""
 
     init: int
     main: int
@@ -50,8 +52,9 @@ def prctl(option: int, value: int) -> None:
 def start(spec: dict[str, Any]) -> Started:
     """Run `spec["wrapper"] + spec["argv"]` and return once it has been executed; raise StartError otherwise.
 
-    Further keys: env, cwd, tty, stdin (whether to keep standard input open), cgroups (cgroup.procs files to join), oom_score_adj
-    and mount_namespace (a file that names the program's own, if it has one: whoever shares it ends with the program).
+    Further keys: env, cwd, tty, stdin (whether to keep standard input open), cgroups (cgroup.procs files to join),
+    oom_score_adj and root_of (the id of a container that shares its pod's PID namespace: what has its root folder ends
+    with the program).
     """
     ours, theirs = _terminal() if spec["tty"] else _pipes(spec["stdin"])
     report, child_report = os.pipe()
@@ -86,8 +89,25 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def send_signal(pid: int, number: int, is_meant: Callable[[], bool]) -> None:
+    """Send a signal to a process, unless `is_meant` says that it is another one.
+
+    The kernel gives the number of a process that is gone to another one. A pidfd stands for one process for ever, so it
+    is opened first, then the question is asked, and the signal goes to what was asked about. A process that is gone is
+    no error.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if is_meant():
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
 def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot: with its pid this names it for ever. None when it is gone."""
+    """Return when a process started, in clock ticks since boot: with its pid this names it for ever. None when it is
+    gone."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return int(stat.read().rpartition(")")[2].split()[19])
@@ -142,7 +162,7 @@ def _become_init(spec: dict[str, Any], streams: tuple[int, int, int], report: in
 
 def _keep_only(streams: tuple[int, int, int], report: int) -> tuple[tuple[int, int, int], int]:
     """Close every descriptor but these four, which move to numbers of their own above all others."""
-    top = max(256, *streams, report) + 1
+    top = max(_FIRST_FREE_FD, *streams, report) + 1
     kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for fd in (*streams, report)]
     os.closerange(_FIRST_FREE_FD, min(kept))
     for number in range(_FIRST_FREE_FD):
@@ -205,21 +225,23 @@ def _kill_children() -> None:
 
 
 def _kill_companions(spec: dict[str, Any]) -> None:
-    """In a PID namespace that a pod shares, orphans become children of its first process, not ours: know them by their mounts."""
-    try:
-        with open(spec["mount_namespace"], encoding="ascii") as note:
-            mounts = note.read()
-    except (KeyError, OSError):
-        return
-    while found := [pid for pid in os.listdir("/proc") if pid.isdigit() and _sees(pid, mounts)]:
+    """In a PID namespace that a pod shares, orphans become children of its first process, not ours: know them by their
+    root folder."""
+    container = spec.get("root_of", "")
+    while container and (found := [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_in(pid, container)]):
         for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+            send_signal(int(pid), signal.SIGKILL, lambda pid=pid: _is_in(pid, container))
 
 
-def _sees(pid: str, mounts: str) -> bool:
+def _is_in(pid: str, container: str) -> bool:
+    """Whether the root folder of a process is a container's.
+
+    Its mount names the container's folder, and so its id, which is never given out again. (The inode of a namespace is
+    given to the next one at once.)
+    """
     try:
-        return os.readlink(f"/proc/{pid}/ns/mnt") == mounts
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            return any(f"/{container}/" in mount for mount in mounts if mount.split()[4] == "/")
     except OSError:
         return False
 

@@ -63,7 +63,8 @@ class Stdio:
             self._log.reopen()
 
     def conclude(self, code: int) -> bool:
-        """After the program's end: pass on what it still printed, then the exit code, then close. Return whether that is done."""
+        """After the program's end: pass on what it still printed, then the exit code, then close. Return whether that
+        is done."""
         if self._outputs or any(session.waiting for session in self._sessions):
             return False
         for session in [session for session in self._sessions if not session.told_exit]:

@@ -30,12 +30,25 @@ class Program:
         self.container, self.forks, self.started, self.stdio = container, forks, started, stdio
         self.code: int | None = None
 
-    def main_process(self) -> int:
-        """The process that is to get the signals: below those of a wrapper that forks (bwrap, proot), once it is there."""
+    def main_process(self) -> int | None:
+        """The process that is to get the signals: below those of a wrapper that forks (bwrap, proot), once it is
+        there."""
         found = self.started.main
+        if self.code is not None or found not in processes.children(self.started.init):
+            return None  # it has ended, and its number may be another's
         for _ in range(self.forks):
             found = next(iter(processes.children(found)), found)
         return found
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process, if it runs."""
+        if (pid := self.main_process()) is not None:
+            processes.send_signal(pid, number, lambda: self.main_process() == pid)
+
+    def kill(self) -> None:
+        """Let init kill everything. Until we have waited for init its number is its own."""
+        if self.code is None:
+            _send_signal(self.started.init, signal.SIGTERM)
 
 
 class Supervisor:
@@ -108,7 +121,7 @@ class Supervisor:
         elif do == "attach" and session is not None:
             program.stdio.attach(Session(session, takes_input=request["stdin"], owns_program=False))
         elif do == "signal":
-            _send_signal(program.main_process(), request["signal"])
+            program.signal(request["signal"])
         elif do == "kill":
             self._kill(container)
         elif do == "reopen":
@@ -135,9 +148,9 @@ class Supervisor:
         spec |= {key: request[key] for key in ("argv", "tty", "stdin", "wrapper") if key in request}
         if spec["tty"]:
             spec["env"].setdefault("TERM", "xterm")
-        spec.pop("mount_namespace", None)  # a command's end is not the container's
+        spec.pop("root_of", None)  # a command's end is not the container's
         program = self._run(container, spec, log=None, hold_stdin=False)
-        program.stdio.on_session_lost = lambda: _send_signal(program.started.init, signal.SIGTERM)
+        program.stdio.on_session_lost = program.kill
         program.stdio.attach(Session(session, takes_input=request["stdin"], owns_program=True))
 
     def _run(self, container: str, spec: dict[str, Any], log: CriLog | None, hold_stdin: bool) -> Program:
@@ -149,8 +162,8 @@ class Supervisor:
 
     def _kill(self, container: str) -> None:
         for program in self._programs.values():
-            if program.container == container and program.code is None:
-                _send_signal(program.started.init, signal.SIGTERM)
+            if program.container == container:
+                program.kill()
 
     def _reap(self, wake: int) -> None:
         os.read(wake, 4096)
@@ -176,7 +189,8 @@ class Supervisor:
             self._kill(program.container)
 
     def _kill_orphans(self) -> None:
-        """Processes whose init was killed have become our children."""
+        """Processes whose init was killed have become our children, whose numbers are theirs until we have waited for
+        them."""
         for pid in processes.children(os.getpid()):
             if pid not in self._programs:
                 _send_signal(pid, signal.SIGKILL)

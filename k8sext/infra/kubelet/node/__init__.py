@@ -1,0 +1,1 @@
+"""The node itself: its Node object, its lease, and nodes that are nothing more."""

@@ -1,0 +1,1 @@
+"""Plugins of the kubelet: found by their sockets, told to the scheduler."""

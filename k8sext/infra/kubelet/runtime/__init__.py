@@ -1,0 +1,1 @@
+"""The container runtime, asked over CRI: sandboxes, containers, images."""

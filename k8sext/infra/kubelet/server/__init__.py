@@ -1,0 +1,1 @@
+"""What the API server asks a kubelet for: logs, exec, attach, metrics."""

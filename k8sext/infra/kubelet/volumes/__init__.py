@@ -1,0 +1,1 @@
+"""Volumes: folders that are filled or brought, and mounted into containers."""
