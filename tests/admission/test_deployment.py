@@ -145,7 +145,8 @@ def _renews_a_certificate_that_was_thrown_away(lesson: Lesson, eventually: Calla
     lesson.kubectl("patch", "secret", f"{NAME}-certificate", "-n", NAME, "--type=merge", '-p={"data":null}')
     eventually(lambda: _bundle(lesson) != before)
     logs = ["logs", "-n", NAME, "-l", f"app.kubernetes.io/name={NAME}", "--tail=-1"]
-    eventually(lambda: _answers(lesson) and lesson.kubectl(*logs).count("showing a new certificate") == 2)
+    shown = lambda: lesson.kubectl(*logs).count("showing a new certificate")  # noqa: E731
+    eventually(lambda: _answers(lesson) and shown() == 2, not_yet=ClusterError)
 
 
 def _bundle(lesson: Lesson) -> str:

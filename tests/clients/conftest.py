@@ -14,6 +14,7 @@ import pytest
 import k8sext
 from k8sext import cluster as clusters
 from tests.support.eventually import eventually
+from tests.support.namespace import make_namespace
 
 IMAGE = f"localhost/k8sext:{k8sext.__version__}"
 NAMESPACE = "clients"
@@ -55,7 +56,7 @@ def kubectl(cluster: clusters.Cluster, tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def namespace(cluster: clusters.Cluster) -> Iterator[str]:
     """The namespace of these tests, with the pod `web` running in it."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
+    make_namespace(cluster, NAMESPACE)
     cluster.kubectl("apply", "-f", "-", input=json.dumps(pod("web", "sleep 1000")))
     eventually(lambda: '"Running"' in cluster.kubectl("get", "pod", "web", "-n", NAMESPACE, "-o", "json"))
     eventually(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from k8sext.cli.new import new
-from k8sext.cluster import Cluster
+from k8sext.cluster import Cluster, ClusterError
 from k8sext.operators.scaffold import project
 from tests.conftest import until_served
+from tests.support.namespace import make_namespace
 
 FILES = [
     "Dockerfile",
@@ -123,22 +125,23 @@ def test_a_new_operator_runs_on_the_cluster_whenever_its_kind_is_defined_with_th
         cluster.kubectl("wait", "--for=condition=Established", "crd/boxes.boxes.example")
         until_served(cluster, "apis/boxes.example/v1/boxes")
         cluster.kubectl("apply", *namespace, "-f", str(home / "cr.yaml"))
-        eventually(lambda: cluster.kubectl(*answer) == "Who are you? I am box-operator.", within=180)
+        eventually(lambda: cluster.kubectl(*answer) == "Who are you? I am box-operator.")
 
     def log() -> str:
         return cluster.kubectl("logs", *namespace, "-l", "name=box-operator", "--tail=-1")
 
-    cluster.kubectl("create", "namespace", "scaffold")
+    make_namespace(cluster, "scaffold")
     try:
         cluster.kubectl("create", "configmap", "box-operator", *namespace, *code)
         cluster.kubectl("apply", *namespace, "-f", "-", input=operator)
-        eventually(lambda: "Unresolved resources" in log(), within=180)  # it runs, and there is no such kind yet
+        eventually(lambda: "Unresolved resources" in log(), not_yet=ClusterError)  # it runs; its kind is not there yet
         define_and_ask()
         cluster.kubectl("delete", "crd", "boxes.boxes.example")
         define_and_ask()
         assert "forbidden" not in log().lower() and "permission" not in log().lower()
     except BaseException:
-        print(log())
+        with suppress(ClusterError):
+            print(log())
         raise
     finally:
         cluster.kubectl("delete", "-f", "-", *namespace, "--wait=false", "--ignore-not-found", input=operator)

@@ -37,12 +37,17 @@ class OwnNamespace:
         eventually(condition, within=within, every=0.1, not_yet=(ClusterError, KeyError))
 
 
+def make_namespace(cluster: Cluster, name: str) -> None:
+    """Make a namespace, and wait until its controllers have put there what a pod needs to start."""
+    cluster.kubectl("create", "namespace", name)
+    for needed in ("serviceaccount/default", "configmap/kube-root-ca.crt"):
+        cluster.kubectl("wait", "--for=create", needed, "--namespace", name, "--timeout=180s")
+
+
 @contextmanager
 def fresh_namespace(cluster: Cluster, prefix: str) -> Iterator[str]:
     """Make a namespace in which pods can start, for the length of a block; it goes in its own time afterwards."""
     name = f"{prefix}-{time.monotonic_ns() % 10**9:09d}"
-    cluster.kubectl("create", "namespace", name)
-    for needed in ("serviceaccount/default", "configmap/kube-root-ca.crt"):
-        cluster.kubectl("wait", "--for=create", needed, "--namespace", name, "--timeout=180s")
+    make_namespace(cluster, name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

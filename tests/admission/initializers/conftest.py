@@ -19,6 +19,7 @@ from k8sext.kube.background import BackgroundTask
 from k8sext.kube.objects import Json
 from tests.admission.initializers.objects import configuration, rule
 from tests.conftest import until_served
+from tests.support.namespace import make_namespace
 
 numbers = itertools.count(1)
 RESOURCES = ("pods", "deployments.apps", "configmaps")
@@ -118,7 +119,7 @@ def configurable(cluster: Cluster, manifests: Path) -> Iterator[Cluster]:
 def world(configurable: Cluster) -> Iterator[World]:
     """A namespace of the test's own where initializers are switched on; nothing of it stays registered."""
     found = World(configurable, f"initializers-{next(numbers)}")
-    found.kubectl("create", "namespace", found.namespace)
+    make_namespace(configurable, found.namespace)
     with switch_on(*RESOURCES, namespaces=[found.namespace], kubeconfig=found.kubeconfig):
         yield found
         for running in found.running:

@@ -18,6 +18,7 @@ from k8sext.admission.initializers.examples.certificate import AUTHORITY, certif
 from k8sext.admission.initializers.examples.limit import limit
 from k8sext.admission.initializers.examples.sidecar import sidecar
 from k8sext.admission.initializers.model import PENDING, UNINITIALIZED, Initializers, read
+from k8sext.cluster import ClusterError
 from k8sext.kube.objects import Json
 from tests.admission.initializers.conftest import World, deployment
 
@@ -56,7 +57,7 @@ def test_each_pod_gets_a_certificate_of_its_own_that_goes_with_it(world: World, 
     eventually(lambda: [pod["status"]["phase"] for pod in world.get("pods")["items"]] == ["Running", "Running"])
     secrets = {}
     for name in ("one", "two"):
-        eventually(lambda name=name: "END CERTIFICATE" in world.kubectl("logs", name))
+        eventually(lambda name=name: "END CERTIFICATE" in world.kubectl("logs", name), not_yet=ClusterError)
         pod = world.get(f"pod/{name}")
         (secrets[name],) = [v["secret"]["secretName"] for v in pod["spec"]["volumes"] if "secret" in v]
         assert world.secret(secrets[name])["tls.crt"].strip() in world.kubectl("logs", name)
