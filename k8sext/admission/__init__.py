@@ -9,7 +9,7 @@
 | Validating-, MutatingWebhookConfiguration | `registration.Registration`; from a notebook: `serving.serve` |
 | flags of kube-apiserver: AuthorizationConfiguration and others | `apiserver_flags.api_server_options` |
 | webhooks behind a Service, caBundle, certificate rotation | `deployment.manifests`, `in_cluster.run` |
-| audit log, handler chain | `audit.AuditLog`, `trace.trace_of` |
+| audit log, stages of a request | `audit.AuditLog`, `trace.trace_of` |
 | initializers (1.7 to 1.13) | `initializers`: what came before webhooks, re-created |
 
 Read in this order: `review` (the questions), `functions` (the decorators), `engine` and `patch` (from question to
@@ -19,7 +19,7 @@ audit log), and the `examples`.
 
 Left out, because it costs more lines than it teaches: AdmissionReview v1beta1, gone since Kubernetes 1.22;
 authentication by OpenID Connect (the API server does that itself); metrics of the webhooks (the API server counts and
-times every call, see notebook 08).
+times every call: apiserver_admission_webhook_admission_duration_seconds).
 """
 
 from __future__ import annotations

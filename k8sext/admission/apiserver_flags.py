@@ -1,8 +1,8 @@
 """Webhooks that are named when an API server starts: its command line and the files that stand beside it.
 
-Authentication, authorisation and image policy are decided before anybody could register anything, so they need flags,
-and a change of them a restart. The result fits `k8sext.cluster.private_api_server(flags, files)`, which puts its folder
-in for {folder}. Sources:
+Authentication, authorisation and image policy are decided before anybody could register anything, so they are named by
+flags. The file of --authorization-config is read again when it changes; the others only when the server starts. The
+result fits `k8sext.cluster.private_api_server(flags, files)`, which puts its folder in for {folder}. Sources:
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/#webhook-token-authentication,
 .../authorization/#using-configuration-file-for-authorization, .../admission-controllers/#imagepolicywebhook,
 https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/

@@ -1,8 +1,9 @@
 """One request's way through the API server, stage by stage, from its audit event and its webhook calls.
 
-authentication, authorisation, mutating admission, schema, validating admission, etcd: the order of the handler chain in
-k8s.io/apiserver. A webhook's call is tied to its request by a number that the webhook put into its answer and that the
-audit log repeats; nothing is guessed from the clock but how long a stage took.
+authentication and authorisation belong to the chain of handlers that every request passes (DefaultBuildHandlerChain in
+k8s.io/apiserver); decoding, mutating admission, schema, validating admission and etcd follow in the handler of the
+resource (endpoints/handlers/create.go). A webhook's call is tied to its request by a number that the webhook put into
+its answer and that the audit log repeats; nothing is guessed from the clock but how long a stage took.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from k8sext.admission.functions import DOMAIN
 from k8sext.admission.server import Call
 from k8sext.kube.objects import Json
 
-STAGES = ("authentication", "authorisation", "mutating", "schema", "validating", "etcd")
+STAGES = ("authentication", "authorisation", "decoding", "mutating", "schema", "validating", "etcd")
 State = Literal["passed", "stopped", "not reached", "not needed"]
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 LATENCY = "apiserver.latency.k8s.io"
@@ -164,11 +165,15 @@ def _extra(event: Json, key: str) -> str:
 
 
 def _stopped_at(event: Json, code: int, message: str, calls: dict[str, list[Call]]) -> str:
-    """Which stage said no: it signs its refusals in words of its own."""
+    """Which stage said no: it signs its refusals in words of its own.
+
+    An authorizer that fails leaves a reason ("internal error") and no decision, and what comes before it
+    (impersonation, priority and fairness) leaves neither: whatever was not allowed did not pass authorisation.
+    """
     notes = event.get("annotations") or {}
     if code == 401:
         return "authentication"
-    if notes.get("authorization.k8s.io/decision") == "forbid":
+    if notes.get("authorization.k8s.io/decision") != "allow":
         return "authorisation"
     if match := re.search(r'(?:admission|calling) webhook "([^"]+)"', message):
         mutated = any(match[1] in note for key, note in notes.items() if key.startswith("mutation.webhook"))
@@ -178,7 +183,9 @@ def _stopped_at(event: Json, code: int, message: str, calls: dict[str, list[Call
         return "mutating"
     if "ValidatingAdmissionPolicy" in message or "image policy webhook" in message or "denied request" in message:
         return "validating"
-    if code in (400, 422):
+    if code in (400, 415):
+        return "decoding"
+    if code == 422:
         return "schema"
     if code == 403:
         return "validating"
@@ -218,10 +225,11 @@ def _admitted(calls: list[Call]) -> tuple[State, str]:
     return "passed", "; ".join(said) or "no webhook asked to be called"
 
 
-def _schema(event: Json, _calls: list[Call]) -> tuple[State, str]:
+def _body(event: Json, _calls: list[Call]) -> tuple[State, str]:
+    """Decoding and the schema leave no note; that a later stage was reached is all that the log knows of them."""
     if event["verb"] not in ("create", "update", "patch"):
-        return "not needed", "nothing is written"
-    return "passed", "every field fits its type"
+        return "not needed", "no object is sent"
+    return "passed", "no complaint"
 
 
 def _etcd(event: Json, _calls: list[Call]) -> tuple[State, str]:
@@ -236,8 +244,9 @@ def _etcd(event: Json, _calls: list[Call]) -> tuple[State, str]:
 _STAGE = {
     "authentication": _authentication,
     "authorisation": _authorisation,
+    "decoding": _body,
     "mutating": _mutating,
-    "schema": _schema,
+    "schema": _body,
     "validating": _validating,
     "etcd": _etcd,
 }

@@ -230,6 +230,7 @@ def environment(cluster: Cluster) -> dict[str, str]:
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "KUBECACHEDIR": str(cluster.layout.kubectl_cache),
+        "KUBERC": "off",  # the user's own defaults and aliases would change what commands print
         "PATH": os.pathsep.join(dict.fromkeys(path)),
         "NO_PROXY": ",".join(dict.fromkeys(direct)),
         "no_proxy": ",".join(dict.fromkeys(direct)),

@@ -15,7 +15,9 @@ def run(program: Path | str, *arguments: str, environment: Mapping[str, str], in
     """What kubectl prints, with more in its environment. Raises ClusterError with kubectl's own message when it
     fails."""
     command = [str(program), *arguments]
-    done = subprocess.run(command, input=input, capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(
+        command, input=input, capture_output=True, text=True, env={**os.environ, "KUBERC": "off", **environment}
+    )
     if done.returncode != 0:
         raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

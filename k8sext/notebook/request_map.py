@@ -35,13 +35,14 @@ STATIONS = (
     Station("kubectl,\nclients", "builds the request", 0.0, 3.2, (1,)),
     Station("authenti-\ncation", "who are you?", 3.0, 3.2, (4,)),
     Station("authori-\nsation", "may you do this?", 5.3, 3.2, (4,)),
-    Station("mutating\nadmission", "fill in, change", 7.6, 3.2, (4,)),
-    Station("schema", "is it well formed?", 9.9, 3.2, (2,)),
-    Station("validating\nadmission", "allow or refuse", 12.2, 3.2, (4,)),
-    Station("etcd", "store it", 15.2, 3.2),
+    Station("decoding", "read it, convert it", 7.6, 3.2, (2,)),
+    Station("mutating\nadmission", "fill in, change", 9.9, 3.2, (4,)),
+    Station("schema", "is it well formed?", 12.2, 3.2, (2,)),
+    Station("validating\nadmission", "allow or refuse", 14.5, 3.2, (4,)),
+    Station("etcd", "store it", 17.5, 3.2),
     Station("controllers", "make it so", 3.0, 0.4, (3,)),
-    Station("scheduler", "pick a node", 7.6, 0.4, (5,)),
-    Station("kubelet\non a node", "run the containers", 12.2, 0.4, (6,)),
+    Station("scheduler", "pick a node", 8.75, 0.4, (5,)),
+    Station("kubelet\non a node", "run the containers", 14.5, 0.4, (6,)),
 )
 
 
@@ -49,16 +50,16 @@ def request_map() -> Picture:
     """Draw the map. Returns a picture with alt text and a text twin."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.4, 4.1), facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(11.6, 4.1), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlim=(-0.3, 17.5), ylim=(-1.0, 5.5))
+    axes.set(xlim=(-0.3, 19.8), ylim=(-1.0, 5.5))
     axes.set_axis_off()
     _draw_server(axes)
     for station in STATIONS:
         _draw_station(axes, station)
-    for left, right in pairwise(STATIONS[:7]):
+    for left, right in pairwise(STATIONS[:8]):
         _arrow(axes, (left.left + WIDTH, 3.7), (right.left, 3.7))
-    for station in STATIONS[7:]:
+    for station in STATIONS[8:]:
         middle = station.left + WIDTH / 2
         _arrow(axes, (middle, 2.2), (middle, 0.4 + HEIGHT), both=True)
     _draw_legend(axes)
@@ -66,9 +67,9 @@ def request_map() -> Picture:
 
 
 ALT = (
-    "A request runs from the client through authentication, authorisation, mutating admission, schema validation and "
-    "validating admission, all inside the API server, to etcd. Below, controllers, scheduler and kubelet watch the API "
-    "server. Numbered badges mark the extension families; the text after the figure lists them."
+    "A request runs from the client through authentication, authorisation, decoding, mutating admission, schema "
+    "validation and validating admission, all inside the API server, to etcd. Below, controllers, scheduler and "
+    "kubelet watch the API server. Numbered badges mark the extension families; the text after the figure lists them."
 )
 
 
@@ -80,7 +81,7 @@ def text_twin() -> str:
         hooks = ", ".join(f"({family}) {FAMILIES[family - 1]}" for family in station.families) or "no extensions"
         stop = "" if station.what.endswith("?") else "."
         lines.append(f"{number:2}. {name}: {station.what}{stop} Hook: {hooks}")
-    head = "The way of a request (stations 2 to 6 are the API server; 8 to 10 watch it and send requests of their own):"
+    head = "The way of a request (stations 2 to 7 are the API server; 9 to 11 watch it and send requests of their own):"
     return "\n".join([head, *lines])
 
 
@@ -88,11 +89,11 @@ def _draw_server(axes: Axes) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     server = FancyBboxPatch(
-        (2.6, 2.2), 12.0, 2.9, boxstyle="round,pad=0,rounding_size=0.2", facecolor=SERVER_FILL, edgecolor="#9c8f6a"
+        (2.6, 2.2), 14.3, 2.9, boxstyle="round,pad=0,rounding_size=0.2", facecolor=SERVER_FILL, edgecolor="#9c8f6a"
     )
     axes.add_patch(server)
-    axes.text(8.6, 4.8, "API server", ha="center", va="center", fontsize=11, fontweight="bold")
-    axes.text(8.6, 2.42, "answers every watch", ha="center", va="center", fontsize=9, style="italic")
+    axes.text(9.75, 4.8, "API server", ha="center", va="center", fontsize=11, fontweight="bold")
+    axes.text(9.75, 2.42, "answers every watch", ha="center", va="center", fontsize=9, style="italic")
 
 
 def _draw_station(axes: Axes, station: Station) -> None:
@@ -138,6 +139,6 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], bot
 
 def _draw_legend(axes: Axes) -> None:
     for place, name in enumerate(FAMILIES):
-        x = 0.2 + place * 2.95
+        x = 0.2 + place * 3.3
         _badge(axes, x, -0.7, place + 1)
         axes.text(x + 0.3, -0.7, name, ha="left", va="center", fontsize=9.5)

@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 
 
 def trace_picture(trace: Trace) -> Picture:
-    """Draw one trace: six stages, how far the request came, how we know, and how long each stage took."""
+    """Draw one trace: its stages, how far the request came, how we know, and how long each stage took."""
     from matplotlib.figure import Figure
 
     told = [_told(stage) for stage in trace.stages]

@@ -5,6 +5,8 @@ stage.live()                 # a widget that shows it at work
 stage.told()                 # what it did so far, in words
 stage.picture()              # the same as a figure over time
 stage.kill()                 # as if the machine had lost its power; stage.start() begins again
+with stage.loses("a-pod"):   # the events that tell of this pod's end get lost
+    ...
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import html
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from k8sext.kube.background import BackgroundTask
 from k8sext.kube.connect import from_kubeconfig
+from k8sext.notebook.palette import GREY, INK
 from k8sext.operators.visible import Moment, VisibleController
 
 if TYPE_CHECKING:
@@ -38,18 +42,41 @@ class Stage:
         self._background: BackgroundTask | None = None
         self._controller: VisibleController | None = None
         self._began = time.monotonic()
+        self._away: list[tuple[float, float]] = []
+        self._killed: float | None = None
         self.start()
 
     def start(self) -> None:
         """Begin to work, and return when the first lists are there. Does nothing if it works already."""
         if self._background is None:
             self._background = BackgroundTask(self._run, "controller")
+            if self._killed is not None:
+                self._away.append((self._killed, time.monotonic()))
+                self._killed = None
 
     def kill(self) -> None:
         """End at once, in the middle of whatever it does."""
         if self._background is not None:
             self._background.stop()
             self._background = self._controller = None
+            self._killed = time.monotonic()
+
+    @contextmanager
+    def loses(self, pod: str, within: float = 60.0) -> Iterator[None]:
+        """No event of this pod reaches the controller; the block ends when the last one, of its end, was lost.
+
+        Raises TimeoutError when the pod has not gone within so many seconds.
+        """
+        if self._controller is None:
+            raise ValueError("the controller does not run, so it hears nothing: start() it first")
+        self._controller.deaf_to = pod
+        yield
+        deadline = time.monotonic() + within
+        while self._controller and self._controller.deaf_to:
+            if time.monotonic() > deadline:
+                self._controller.deaf_to = ""
+                raise TimeoutError(f"the pod {pod} has not gone within {within:g} s, so there was no event to lose")
+            time.sleep(0.02)
 
     async def _run(self, ready: Callable[[], None]) -> None:
         client = await from_kubeconfig(os.environ["KUBECONFIG"])
@@ -68,15 +95,19 @@ class Stage:
         return "\n".join(moment.text for moment in self.moments if moment.lane == "act")
 
     def picture(self) -> Figure:
-        """Draw what happened over time: each mark a moment, in three lanes."""
+        """Draw what happened over time: each mark a moment, in three lanes; grey while the controller did not run."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(10, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for height, (lane, mark) in enumerate(zip(reversed(LANES), "sdo", strict=True)):
-            times = [moment.time - self._began for moment in self.moments if moment.lane == lane]
-            axes.plot(times, [height] * len(times), mark, color="#1f4e79", alpha=0.6)
-        axes.set(yticks=range(len(LANES)), yticklabels=reversed(LANES), ylim=(-0.6, 2.6), xlabel="seconds")
+        lanes = list(reversed(LANES))
+        times = [[moment.time - self._began for moment in self.moments if moment.lane == lane] for lane in lanes]
+        axes.eventplot(times, lineoffsets=range(len(lanes)), linelengths=0.6, linewidths=1, colors=INK)
+        for begin, end in self._away:
+            axes.axvspan(begin - self._began, end - self._began, color=GREY.edge, alpha=0.25, zorder=0)
+            axes.text(begin - self._began, 2.55, " not running", va="top", fontsize=9, color=INK)
+        labels = [f"{lane}: {len(marks)}" for lane, marks in zip(lanes, times, strict=True)]
+        axes.set(yticks=range(len(lanes)), yticklabels=labels, ylim=(-0.6, 2.6), xlabel="seconds")
         axes.grid(axis="x", color="#dddddd")
         return figure
 

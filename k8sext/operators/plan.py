@@ -42,7 +42,7 @@ def image() -> str:
 
 
 def pod_name(report: Json, attempt: int) -> str:
-    """Return the name of the pod of an attempt. It is the same whoever asks, so no attempt can ever be made twice."""
+    """Return the name of the pod of an attempt. It is the same whoever asks, so there are never two at once."""
     metadata = report["metadata"]
     ending = f"-{metadata['generation']}" + (f"-{attempt}" if attempt > 1 else "")
     name = metadata["name"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from k8sext.kube.controller import Result
 from k8sext.kube.informer import Change
 from k8sext.kube.objects import Json, split_key
-from k8sext.operators.controller import Controller
+from k8sext.operators.controller import Controller, owner_uid
 from k8sext.operators.plan import Plan
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class VisibleController(Controller):
 
     def __init__(self, client: ApiClient, namespace: str, moments: list[Moment]) -> None:
         self._moments = moments
+        self.deaf_to = ""
+        """The name of a pod of which no event reaches this controller, until one has told that it is gone."""
         super().__init__(client, namespace)
 
     def note(self, lane: Lane, text: str) -> None:
@@ -43,6 +45,12 @@ class VisibleController(Controller):
         super()._handle_report(change, report)
 
     def _handle_pod(self, change: Change, pod: Json) -> None:
+        if pod["metadata"]["name"] != self.deaf_to:
+            self._pod_event(change, pod)
+        elif change == "DELETED":
+            self.deaf_to = ""
+
+    def _pod_event(self, change: Change, pod: Json) -> None:
         self.note("observe", f"{change} pod {pod['metadata']['name']}")
         super()._handle_pod(change, pod)
 
@@ -65,12 +73,20 @@ class VisibleController(Controller):
 
 
 class EdgeController(VisibleController):
-    """A controller as one should not write it: it acts on news only, and never looks at what was there before."""
+    """A controller as one should not write it: it keeps books of what it is told, and decides by them alone."""
 
-    def _handle_report(self, change: Change, report: Json) -> None:
-        if self.synced:
-            super()._handle_report(change, report)
+    def __init__(self, client: ApiClient, namespace: str, moments: list[Moment]) -> None:
+        self.books: dict[str, Json] = {}
+        super().__init__(client, namespace, moments)
 
-    def _handle_pod(self, change: Change, pod: Json) -> None:
-        if self.synced:
-            super()._handle_pod(change, pod)
+    def _pod_event(self, change: Change, pod: Json) -> None:
+        if change == "DELETED":
+            self.books.pop(pod["metadata"]["uid"], None)
+        else:
+            self.books[pod["metadata"]["uid"]] = pod
+        super()._pod_event(change, pod)
+
+    async def act(self, report: Json, pods: list[Json]) -> Plan:
+        """Act on the pods that stand in the books, whatever pods there are."""
+        believed = [pod for pod in self.books.values() if report["metadata"]["uid"] in owner_uid(pod)]
+        return await super().act(report, believed)

@@ -83,7 +83,8 @@ def test_a_decorated_function_can_still_be_called() -> None:
         (lambda: validating("pods/a/b")(nothing), "is no resource"),
         (lambda: validating("pods", on=["GET"])(nothing), "reads are never admitted"),  # type: ignore[list-item]
         (lambda: validating("pods", on="CREATE")(nothing), "list some of"),  # type: ignore[arg-type]
-        (lambda: validating("pods", timeout=30)(nothing), "give 1 to 5 seconds"),
+        (lambda: validating("pods", timeout=31)(nothing), "give 1 to 30 seconds"),
+        (lambda: mutating("pods", timeout=0)(nothing), "give 1 to 30 seconds"),
         (lambda: validating("pods", name="No Name")(nothing), "cannot be a webhook's name"),
         (lambda: validating("pods", namespaces="lesson")(nothing), r"write \['lesson'\]"),
     ],

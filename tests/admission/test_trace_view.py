@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from k8sext.admission.audit import AuditLog
 from k8sext.admission.server import Call
 from k8sext.admission.trace import trace_of
@@ -56,8 +58,9 @@ def test_the_text_twin_says_all_that_is_the_same_in_every_run() -> None:
         "create weatherreports library/daily -> 201",
         "  ✓ authentication: passed. class-a:anna, says the webhook students",
         "  ✓ authorisation: passed. RBAC: RoleBinding",
+        "  ✓ decoding: passed. no complaint",
         "  ✓ mutating: passed. report-labels: changed (add /metadata/labels)",
-        "  ✓ schema: passed. every field fits its type",
+        "  ✓ schema: passed. no complaint",
         "  ✓ validating: passed. no webhook asked to be called",
         "  ✓ etcd: passed. stored as resource version ...",
     ]
@@ -67,6 +70,34 @@ def test_a_refused_request_shows_where_it_stopped_and_what_was_not_reached() -> 
     trace = trace_of(event(403, REFUSED, **{"known-cities.k8s.packt.com/call": "v-1"}), CALLS)
     lines = text_twin(trace).splitlines()
     assert lines[-2:] == [f"  ✗ validating: stopped. {REFUSED}", "  · etcd: not reached"]
+
+
+@pytest.mark.parametrize(
+    ("code", "annotations", "message", "stage"),
+    [
+        (500, {"authorization.k8s.io/reason": "internal error"}, "Internal error occurred: no answer", "authorisation"),
+        (403, {}, 'users "eve" is forbidden: User "anna" cannot impersonate resource "users"', "authorisation"),
+        (429, {}, "too many requests, please try again later", "authorisation"),
+        (403, {"authorization.k8s.io/decision": "forbid"}, "forbidden", "authorisation"),
+        (400, {"authorization.k8s.io/decision": "allow"}, 'strict decoding error: unknown field "dayz"', "decoding"),
+        (
+            415,
+            {"authorization.k8s.io/decision": "allow"},
+            "the body of the request was in an unknown format",
+            "decoding",
+        ),
+        (422, {"authorization.k8s.io/decision": "allow"}, "is invalid: spec.days: Invalid value: 15", "schema"),
+        (409, {"authorization.k8s.io/decision": "allow"}, '"daily" already exists', "etcd"),
+    ],
+)
+def test_what_was_not_allowed_did_not_pass_authorisation_and_what_cannot_be_read_is_not_admitted(
+    code: int, annotations: dict[str, str], message: str, stage: str
+) -> None:
+    refused = event(code, message) | {"annotations": annotations}
+    trace = trace_of(refused, [])
+    assert trace.stopped_at == stage
+    after = trace.stages[[one.name for one in trace.stages].index(stage) + 1 :]
+    assert {one.state for one in after} <= {"not reached"}
 
 
 def test_the_picture_carries_an_alt_text_and_its_text_twin() -> None:

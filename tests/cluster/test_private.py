@@ -49,3 +49,14 @@ def test_a_process_that_ends_in_the_middle_of_its_block_leaves_nothing(tmp_path:
     lines = ("from k8sext.cluster import private_api_server", "kept = private_api_server()", "kept.__enter__()")
     subprocess.run([sys.executable, "-c", "\n".join(lines)], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_users_own_defaults_for_kubectl_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preferences = tmp_path / "kuberc"
+    preferences.write_text(
+        "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"
+        "defaults: [{command: get, options: [{name: output, default: json}]}]\n"
+    )
+    monkeypatch.setenv("KUBERC", str(preferences))
+    with private_api_server() as server:
+        assert server.kubectl("get", "namespace", "default").startswith("NAME")

@@ -63,7 +63,16 @@ def test_in_a_front_end_the_solution_goes_into_a_new_cell(notebook, capsys, monk
     monkeypatch.setattr(notebook, "kernel", object(), raising=False)
     monkeypatch.setattr(notebook, "set_next_input", cells.append)
     assert "in the cell below" in run(notebook, 'solution("00.3")', capsys)
+    assert "already" in run(notebook, 'solution("00.3")', capsys)
     assert cells == [catalogue()["00.3"].solution]
+    run(notebook, 'solution("00.3"); solution("00.2"); solution("00.3")', capsys)
+    assert cells[1:] == [catalogue()[id].solution for id in ("00.3", "00.2", "00.3")]
+
+
+@pytest.mark.parametrize("function", ["check", "hint", "solution"])
+def test_a_call_without_a_number_asks_for_one(notebook, capsys, function):
+    said = run(notebook, f"{function}()", capsys)
+    assert said.startswith("Which exercise?") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

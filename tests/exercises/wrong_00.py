@@ -35,6 +35,7 @@ WRONG = {
     ],
     "00.2": [
         (_RUN.format(image=_IMAGE, flags="", command="echo 3; echo 2; echo 1"), "say `--restart=Never`"),
+        (_RUN.format(image="nginx", flags="--restart=Never", command="echo 3"), "use `localhost/k8sext`"),
         (_RUN.format(image=_IMAGE, flags="--restart=Never", command="echo 3 2 1"), "its log has the lines ['3 2 1']"),
         (_RUN.format(image=_IMAGE, flags="--restart=Never", command="echo 3; exit 4"), "the pod `countdown` failed"),
     ],

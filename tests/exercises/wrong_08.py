@@ -53,6 +53,17 @@ from k8sext.admission import Denied, validating
 
 @validating("configmaps", on=["DELETE"], namespaces=["exercises"])
 def keep(config, request):
+    if config["metadata"]["marks"]["keep"] == "yes":
+        raise Denied("this one is to be kept")
+""",
+            "it crashed: KeyError: 'marks'",
+        ),
+        (
+            """
+from k8sext.admission import Denied, validating
+
+@validating("configmaps", on=["DELETE"], namespaces=["exercises"])
+def keep(config, request):
     raise Denied("this one is to be kept")
 """,
             "the ConfigMap `plain`, without keep=yes, could not be deleted",

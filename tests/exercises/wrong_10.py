@@ -56,6 +56,7 @@ _TOLERATES = "{key: node-role.kubernetes.io/control-plane, operator: Exists, eff
 WRONG = {
     "10.1": [
         (_pod("sailor", "nodeName: k8sext-worker2"), "the pod says nothing about its zone"),
+        (_pod("sailor", "nodeSelector: {zone: lab-b}"), "nodes have their zone in `topology.kubernetes.io/zone`"),
         (_pod("sailor", "nodeSelector: {topology.kubernetes.io/zone: lab-c}"), "the pod `sailor` waits: 0/"),
         (_pod("sailor", "nodeSelector: {topology.kubernetes.io/zone: lab-a}"), "in zone lab-a"),
     ],

@@ -40,6 +40,7 @@ def one_round(api, namespace):
 WRONG = {
     "11.1": [
         (_pod("schedulerName: nobody"), "waits for its binding"),
+        (_pod("schedulerName: nobody\n  nodeName: k8sext-worker2"), "its manifest names the node by `nodeName`"),
         (_pod("nodeSelector: {kubernetes.io/hostname: k8sext-worker2}"), "asks for the scheduler default-scheduler"),
         (_pod("schedulerName: nobody", _BIND), "it is bound to k8sext-worker, and that is for ever"),
     ],

@@ -185,6 +185,16 @@ def test_a_widget_leaves_its_text_twin_and_no_state(source):
 
 
 @each_notebook
+def test_the_last_cells_clear_away_what_is_there_though_only_half_of_the_notebook_was_run(source):
+    cells = read_source(source).cells
+    begin = next(number for number, cell in enumerate(cells) if "## Clean up" in cell.source.splitlines())
+    end = next(number for number, cell in enumerate(cells) if "## What you proved" in cell.source.splitlines())
+    lines = [line for cell in code_cells_of(cells[begin:end]) for line in cell.source.splitlines()]
+    deletions = [line for line in lines if "kubectl delete" in line]
+    assert all("--ignore-not-found" in line for line in deletions), deletions
+
+
+@each_notebook
 def test_the_rhythm_is_short_cells_each_with_words_before(source):
     """The exercises' cells are counted apart: they are the learner's own time, two for each exercise and no more than
     four exercises."""

@@ -19,12 +19,13 @@ class Desk:
     def __init__(self, ipython: Any) -> None:
         self._ipython = ipython
         self._given: Counter[str] = Counter()
+        self._placed = ""
 
-    def functions(self) -> dict[str, Callable[[str], None]]:
+    def functions(self) -> dict[str, Callable[..., None]]:
         """What the notebook gets, by name."""
         return {"check": self.check, "hint": self.hint, "solution": self.solution}
 
-    def check(self, number: str) -> None:
+    def check(self, number: str = "") -> None:
         """Print PASS and what you have proved, or what is not yet as it should be. Example: check("04.2")."""
         if not (found := _find(number)):
             return
@@ -39,7 +40,7 @@ class Desk:
         except ClusterError as error:
             print(f"(Your progress could not be kept. {error})")
 
-    def hint(self, number: str) -> None:
+    def hint(self, number: str = "") -> None:
         """Print the next hint of an exercise. Example: hint("04.2")."""
         if not (found := _find(number)):
             return
@@ -51,14 +52,19 @@ class Desk:
         self._given[found.id] += 1
         print(f"Hint {given + 1} of {total}: {found.hints[given]}")
 
-    def solution(self, number: str) -> None:
+    def solution(self, number: str = "") -> None:
         """Put one way to solve an exercise into a new cell below. Example: solution("04.2")."""
         if not (found := _find(number)):
             return
         if not hasattr(self._ipython, "kernel"):
             print(found.solution)
             return
+        if self._placed == found.id:
+            self._placed = ""
+            print(f"The solution of {found.id} stands in a cell below already. Call once more to get it again.")
+            return
         self._ipython.set_next_input(found.solution)
+        self._placed = found.id
         print("One way to do it stands in the cell below. Read it, run it, and check again.")
 
 
@@ -68,6 +74,9 @@ def _find(number: str) -> Exercise | None:
     if number in known:
         return known[number]
     meant = re.sub(r"^(?=\d\.)", "0", str(number))
+    if not number:
+        print(f'Which exercise? Write its number as in the notebook, for example check("{next(iter(known))}").')
+        return None
     near = [meant] if meant in known else [id for id in known if id[:2] == meant[:2]] or list(known)[:1]
     print(f"There is no exercise {number!r}. Write its number as in the notebook: {', '.join(map(repr, near))}.")
     return None

@@ -67,6 +67,10 @@ def _has_ended(learner: Learner) -> None:
     waiting = "".join(
         f", {status['state']['waiting']['reason']}" for status in statuses if "waiting" in status["state"]
     )
+    for status in statuses:
+        reason = status["state"].get("waiting", {}).get("reason", "")
+        image = f"the image {status['image']} cannot be had here ({reason}): use `localhost/k8sext`, as in the cell"
+        expect(reason not in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"), image)
     expect(phase != "Failed", "the pod `countdown` failed: `kubectl logs countdown -n exercises` may tell why")
     expect(phase == "Succeeded", f"the pod `countdown` has not ended yet: it is {phase}{waiting}")
 

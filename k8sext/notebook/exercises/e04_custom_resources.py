@@ -137,11 +137,12 @@ def baltic(learner: Learner) -> str:
 
 @exercise(
     "04.3",
-    "Doors and columns",
+    "A status and a column",
     hints=(
         "Three things are missing, and all three stand in the version, beside `schema`.",
         "`additionalPrinterColumns` is a list; an entry has `name`, `type` and `jsonPath`, as `.spec.depth`.",
-        "`subresources: {status: {}}` opens the second door. The schema needs a property `status`, too: what it does "
+        "`subresources: {status: {}}` makes the status a subresource. The schema needs a property `status`, too: what "
+        "it does "
         "not "
         "know, the server drops.",
     ),
@@ -157,7 +158,7 @@ def baltic(learner: Learner) -> str:
     """,
 )
 def columns(learner: Learner) -> str:
-    """Give buoys a status with its own door (a subresource) and a number `waves` in it, and let `kubectl get buoys`
+    """Give buoys a status that is a subresource, with a number `waves` in it, and let `kubectl get buoys`
     show the depth in a column `Depth`."""
     version = _definition(learner)
     expect(

@@ -112,7 +112,7 @@ def authorizer(learner: Learner) -> str:
     ):
         found = asked(verb, namespace, *groups)
         expect(found == answer, f"for {reason} it should answer `{answer}`, and answers `{found}`")
-    return "your authorizer closes a door and opens none: rights still come from RBAC alone"
+    return "your authorizer takes rights away and gives none: rights still come from RBAC alone"
 
 
 @exercise(

@@ -70,6 +70,8 @@ def zone(learner: Learner) -> str:
     """In a namespace `exercises`, run a pod `sailor` that may only land in the zone `lab-b`, whichever node that is."""
     spec = learner.get("pod", "sailor")["spec"]
     said = json.dumps([spec.get("nodeSelector"), spec.get("affinity")])
+    key = f"no label that the pod asks for is the zone's: nodes have their zone in `{ZONE}`"
+    expect(ZONE in said or "lab-b" not in said, key)
     expect(ZONE in said, "the pod says nothing about its zone; if it landed in lab-b, that was luck")
     pod = _placed(learner, "sailor")
     node = learner.find("node", pod["spec"]["nodeName"])

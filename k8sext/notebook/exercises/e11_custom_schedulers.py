@@ -55,6 +55,8 @@ def orphan(learner: Learner) -> str:
         f"the pod `orphan` asks for the scheduler {scheduler}, which may have placed it instead of you",
     )
     expect(spec.get("nodeName"), "the pod `orphan` waits for its binding: send one to its subresource `binding`")
+    by_manifest = "its manifest names the node by `nodeName`: take that line out, make it again, and send a binding"
+    expect(not learner.wrote_node_name("orphan"), by_manifest)
     node = spec["nodeName"]
     expect(node == "k8sext-worker2", f"it is bound to {node}, and that is for ever: delete the pod and make another")
     return "a scheduler is whoever writes a node's name into a pod; this time it was you"

@@ -90,6 +90,15 @@ class Learner:
             return None
         raise NotYet(f"the server answers: {found.errors}")
 
+    def wrote_node_name(self, pod: str) -> bool:
+        """Whether a node's name stood in the manifest of a pod: who writes a field is noted in its managedFields, and a
+        binding leaves no note there."""
+        found = self.kubectl("get", "pod", pod, "-n", NAMESPACE, "-o", "json", "--show-managed-fields")
+        if not found.ok:
+            return False
+        notes = json.loads(found.output)["metadata"].get("managedFields", [])
+        return any("f:nodeName" in note.get("fieldsV1", {}).get("f:spec", {}) for note in notes)
+
     def get(self, kind: str, name: str) -> Any:
         """An object of the namespace `exercises`."""
         found = self.find(kind, name, NAMESPACE)

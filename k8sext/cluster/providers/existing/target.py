@@ -41,7 +41,7 @@ class Target:
 
     def _start(self, *arguments: str, input: Any = None, wait: str = TIMEOUT) -> subprocess.CompletedProcess[str]:
         command = [str(self.kubectl), f"--context={self.context}", f"--request-timeout={wait}", *arguments]
-        environment = {**os.environ, "KUBECONFIG": self.files, "KUBECACHEDIR": str(self.cache)}
+        environment = {**os.environ, "KUBECONFIG": self.files, "KUBECACHEDIR": str(self.cache), "KUBERC": "off"}
         text = None if input is None else json.dumps(_as_list(input))
         return subprocess.run(command, capture_output=True, text=True, env=environment, input=text)
 
