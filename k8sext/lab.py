@@ -119,6 +119,8 @@ def _workspaces(notebooks: Path) -> Path:
 def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[str]:
     """JupyterLab's command line: the folder above the notebooks is its root, so that the manifests can be opened
     too."""
+    import zmq
+
     first = course.FIRST_NOTEBOOK if (notebooks / course.FIRST_NOTEBOOK).exists() else ""
     if browser is None:
         browser = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -132,6 +134,8 @@ def _options(notebooks: Path, port: int | None, browser: bool | None) -> list[st
         f"--LabApp.workspaces_dir={_workspaces(notebooks)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
+    if zmq.has("curve"):  # else each kernel says in the terminal that others on this machine could listen
+        options.append("--KernelManager.transport_encryption=auto")
     if port:
         options.append(f"--ServerApp.port={port}")
     if not browser:

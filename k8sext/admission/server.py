@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -24,6 +25,7 @@ from k8sext.admission.functions import AdmissionWebhook, Webhook, check_names
 from k8sext.admission.review import BadReview
 from k8sext.admission.tls import show
 from k8sext.kube.certificates import Pair
+from k8sext.kube.objects import Json
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ class WebhookServer:
         self.host, self.port = host, port
         self.ready = True
         self.calls: deque[Call] = deque(maxlen=REMEMBERED)
+        self.last: tuple[Any, Json] = ({}, {})
+        """The last AdmissionReview that came, and the one that went back. (Questions about tokens are not kept.)"""
         self.probed: set[str] = set()
         """The probes that have reached this server; see k8sext.admission.registration."""
         self._context = context
@@ -164,7 +168,7 @@ class WebhookServer:
         limit = asyncio.timeout(webhook.timeout + GRACE)
         try:
             async with limit:
-                return await answer(webhook, review, call)
+                found = await answer(webhook, review, call)
         except BadReview as error:
             raise _Refused(400, str(error)) from error
         except TimeoutError:
@@ -172,6 +176,9 @@ class WebhookServer:
                 raise
             sentence = f"the webhook {webhook.name} did not answer within {webhook.timeout} s"
             raise _Refused(504, sentence, "timed out") from None
+        if isinstance(webhook, AdmissionWebhook):
+            self.last = review, found.body
+        return found
 
     async def _read(self, request: web.Request, webhook: Webhook) -> object:
         if not isinstance(webhook, AdmissionWebhook) and not _certified(request):

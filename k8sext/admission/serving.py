@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from k8sext.admission.functions import AdmissionWebhook, Kind, Webhook
 from k8sext.admission.registration import Registration, RegistrationError
@@ -24,6 +24,7 @@ from k8sext.admission.server import Call, WebhookServer
 from k8sext.admission.tls import server_context
 from k8sext.kube import certificates as x509
 from k8sext.kube.background import Background, at_exit, not_at_exit
+from k8sext.kube.objects import Json
 from k8sext.kube.request import ApiError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,11 @@ class Serving:
     def calls(self) -> list[Call]:
         """The calls so far, oldest first."""
         return list(self._server.calls)
+
+    @property
+    def last(self) -> tuple[Any, Json]:
+        """The last AdmissionReview that came, and the one that went back, as they were on the wire."""
+        return self._server.last
 
     @property
     def log(self) -> str:

@@ -79,7 +79,7 @@ def trace_of(event: Json, calls: Sequence[Call]) -> Trace:
             mine = found.get(name, [])
             state, evidence = _STAGE[name](event, mine)
             if name == stopped:
-                state, evidence = "stopped", message
+                state, evidence = "stopped", message or _reason(event)
             stages.append(Stage(name, state, evidence, _milliseconds(name, event, mine), mine))
     _bound(stages, seconds(event["stageTimestamp"]))
     took = seconds(event["stageTimestamp"]) - seconds(event["requestReceivedTimestamp"])
@@ -192,21 +192,24 @@ def _stopped_at(event: Json, code: int, message: str, calls: dict[str, list[Call
     return "etcd"
 
 
+def _reason(event: Json) -> str:
+    return (event.get("annotations") or {}).get("authorization.k8s.io/reason", "")
+
+
 def _authentication(event: Json, calls: list[Call]) -> tuple[State, str]:
     user = event["user"].get("username", "")
+    impersonated = (event.get("impersonatedUser") or {}).get("username", "")
+    acts = f", who acts as {impersonated}" if impersonated else ""
     if calls:
-        return "passed", f"{user}, says the webhook {calls[0].webhook}"
+        return "passed", f"{user}, says the webhook {calls[0].webhook}{acts}"
     credential = _extra(event, CREDENTIAL)
-    return "passed", f"{user}, by " + ("a client certificate" if credential.startswith("X509") else "a token")
+    return "passed", f"{user}, by {'a client certificate' if credential.startswith('X509') else 'a token'}{acts}"
 
 
 def _authorisation(event: Json, calls: list[Call]) -> tuple[State, str]:
-    notes = event.get("annotations") or {}
     asked = f"{calls[0].webhook}: {calls[0].outcome}; " if calls else ""
     super_user = "system:masters" in event["user"].get("groups", ())
-    reason = notes.get("authorization.k8s.io/reason") or (
-        "system:masters may do everything" if super_user else "allowed"
-    )
+    reason = _reason(event) or ("system:masters may do everything" if super_user else "allowed")
     return "passed", asked + re.sub(r"^RBAC: allowed by ", "RBAC: ", reason)
 
 

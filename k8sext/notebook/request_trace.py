@@ -43,7 +43,7 @@ def trace_picture(trace: Trace) -> Picture:
     told = [_told(stage) for stage in trace.stages]
     lines = max(text.count("\n") + 1 for text in told)
     bottom = 1.75 - 0.18 * lines
-    figure = Figure(figsize=(9.2, (3.3 - bottom) * 0.9), facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(10.8, (3.3 - bottom) * 0.9), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(-0.05, len(STAGES) * 2.0 - 0.1), ylim=(bottom, 3.1))
     axes.set_axis_off()

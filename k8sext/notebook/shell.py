@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import IO, Any
 
 from IPython.utils.text import SList
 
+from k8sext.notebook.expand import ExpansionError, expand
 from k8sext.notebook.processes import ProcessGroups, held_back
 
 FIRST_LINE_WITHIN = 5.0
@@ -63,6 +65,20 @@ class CommandFailed(OneLineError):
         return f"{how} from: {lines[0]}{' ...' if len(lines) > 1 else ''}{advice}"
 
 
+class Interrupted(KeyboardInterrupt):
+    """The reader interrupted a command; the command was interrupted, too. One line, as of all other failures."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"stopped: {(command.strip().splitlines() or [''])[0]}")
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Interrupted: {self}"]
+
+
+class WrongBraces(OneLineError):
+    """What stands in braces on a `!` line is an expression of the notebook that has no value now."""
+
+
 class Shell:
     """The replacement of `ipython.system` (`!cmd`) and `ipython.getoutput` (`x = !cmd`) for one IPython shell."""
 
@@ -79,7 +95,7 @@ class Shell:
 
     def system(self, cmd: str) -> None:
         """Run `!cmd` and stream its output into the cell. Raises CommandFailed."""
-        command = self.ipython.var_expand(cmd, depth=1)
+        command = self._expanded(cmd, sys._getframe(1))
         if is_background(command):
             print(self.start(command), end="")
         else:
@@ -87,9 +103,23 @@ class Shell:
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
         """Run `x = !cmd` and return its standard output as a list of lines; errors are shown. Raises CommandFailed."""
-        command = self.ipython.var_expand(cmd, depth=depth + 1)
+        command = self._expanded(cmd, sys._getframe(depth + 1))
         text = self.start(command) if is_background(command) else self.run(command, None, subprocess.PIPE)
         return SList(text.splitlines()) if split else text
+
+    def _expanded(self, command: str, caller: FrameType) -> str:
+        """The command as `expand` makes it, from the variables of the notebook and of the function that holds the line.
+
+        What IPython itself puts into a notebook (`exit`, `In`) is no variable of it. Raises WrongBraces.
+        """
+        hidden: Mapping[str, Any] = self.ipython.user_ns_hidden
+        own = {k: v for k, v in self.ipython.user_ns.items() if not (k in hidden and hidden[k] is v)}
+        if caller.f_code.co_name != "<module>":
+            own |= caller.f_locals
+        try:
+            return expand(command, own)
+        except ExpansionError as error:
+            raise WrongBraces(str(error)) from error
 
     def script(self, _line: str, cell: str) -> None:
         """Run a `%%sh` cell like one `!` line; it ends at the first command that fails. Raises CommandFailed."""
@@ -123,7 +153,7 @@ class Shell:
             except KeyboardInterrupt:
                 if process:
                     self.groups.interrupt(process, INTERRUPT_GRACE)
-                raise
+                raise Interrupted(command) from None
             output = _written(log).decode(errors="replace").replace("\r\n", "\n")
         if process.poll():
             raise CommandFailed(command, process.returncode, output, self.advice(command))
@@ -139,7 +169,7 @@ class Shell:
         except KeyboardInterrupt:
             if process:
                 self.groups.interrupt(process, INTERRUPT_GRACE)
-            raise
+            raise Interrupted(arguments[-1]) from None
         finally:
             if process:
                 for pipe in (process.stdout, process.stderr):

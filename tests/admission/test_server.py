@@ -101,6 +101,7 @@ async def test_it_answers_a_review_and_remembers_the_call(client: aiohttp.Client
     call = serving.calls[-1]
     assert (call.webhook, call.kind, call.outcome) == ("known", "validating", "denied")
     assert (call.subject, call.user, call.call) == ("CREATE weatherreports lesson/daily", "anna", "u-1")
+    assert serving.last == (admission(object=report("Atlantis")), found)
 
 
 @pytest.mark.parametrize(("city", "cause"), [("Pompeii", "the mountain speaks"), ("Carthage", "delenda")])

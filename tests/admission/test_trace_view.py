@@ -75,7 +75,7 @@ def test_a_refused_request_shows_where_it_stopped_and_what_was_not_reached() -> 
 @pytest.mark.parametrize(
     ("code", "annotations", "message", "stage"),
     [
-        (500, {"authorization.k8s.io/reason": "internal error"}, "Internal error occurred: no answer", "authorisation"),
+        (500, {"authorization.k8s.io/reason": "internal error"}, "", "authorisation"),
         (403, {}, 'users "eve" is forbidden: User "anna" cannot impersonate resource "users"', "authorisation"),
         (429, {}, "too many requests, please try again later", "authorisation"),
         (403, {"authorization.k8s.io/decision": "forbid"}, "forbidden", "authorisation"),
@@ -96,8 +96,15 @@ def test_what_was_not_allowed_did_not_pass_authorisation_and_what_cannot_be_read
     refused = event(code, message) | {"annotations": annotations}
     trace = trace_of(refused, [])
     assert trace.stopped_at == stage
+    refusal = message if message else annotations["authorization.k8s.io/reason"]
+    assert refusal in text_twin(trace)
     after = trace.stages[[one.name for one in trace.stages].index(stage) + 1 :]
     assert {one.state for one in after} <= {"not reached"}
+
+
+def test_a_user_who_acts_as_another_is_named_beside_that_one() -> None:
+    trace = trace_of(event() | {"impersonatedUser": {"username": "eve"}}, CALLS)
+    assert trace.stages[0].evidence == "class-a:anna, says the webhook students, who acts as eve"
 
 
 def test_the_picture_carries_an_alt_text_and_its_text_twin() -> None:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.reader import Lab
 
+expect.set_options(timeout=90_000)  # the page's own default is for actions only; a busy machine is no failure
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)")
 
@@ -62,7 +64,7 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
         for line in server.stdout:
             said.append(line)
             if match := ADDRESS.search(line):
-                _read_on(server)
+                reader = _read_on(server, said)
                 yield Lab(match[0], match[1], match[2], workbook / "notebooks")
                 break
         else:
@@ -70,11 +72,15 @@ def lab(chromium: str, programs: object, tmp_path_factory: pytest.TempPathFactor
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(timeout=60)
+    reader.join()
+    assert not [line for line in said if "without encryption" in line], "a line that frightens and cannot be helped"
     status = subprocess.run([sys.executable, "-m", "k8sext", "status", "--name", "browser"], capture_output=True)
     assert status.returncode == 3, "Ctrl-C ends the cluster that lab started"
 
 
-def _read_on(server: subprocess.Popen[str]) -> None:
+def _read_on(server: subprocess.Popen[str], said: list[str]) -> threading.Thread:
     """Read what the server says to the end, so that it never waits for a reader."""
     assert server.stdout is not None
-    threading.Thread(target=server.stdout.read, daemon=True).start()
+    reader = threading.Thread(target=said.extend, args=(server.stdout,), daemon=True)
+    reader.start()
+    return reader

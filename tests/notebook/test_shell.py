@@ -9,21 +9,20 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
-from k8sext.notebook.shell import CommandFailed, Shell, is_background
+from k8sext.notebook.shell import CommandFailed, Shell, WrongBraces, is_background
 
 # Part of every long sleep, so that test sessions side by side do not see each other's.
 PID = os.getpid()
 
 
 class FakeIPython:
-    """As much of IPython as the shell uses; `{name}` is expanded from `names`."""
+    """As much of IPython as the shell uses: the notebook's variables, and those that IPython put there itself."""
 
     def __init__(self) -> None:
-        self.names = {"port": 8001}
-
-    def var_expand(self, command: str, depth: int = 0) -> str:
-        return command.format(**self.names)
+        self.user_ns_hidden = {"exit": object()}
+        self.user_ns = {"port": 8001, **self.user_ns_hidden}
 
 
 @pytest.fixture
@@ -37,13 +36,17 @@ def shell() -> Iterator[Shell]:
 def test_an_interrupt_while_a_command_is_being_started_stops_it(shell, end, monkeypatch):
     command = f"exec sleep {PID}{end}"
 
+    once = iter([signal.SIGINT])
+
     def tell(change: str, group: int) -> None:
-        signal.raise_signal(signal.SIGINT)
+        for number in once:
+            signal.raise_signal(number)
 
     monkeypatch.setattr(shell.groups, "_tell", tell)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as raised:
         shell.system(command)
     monkeypatch.undo()
+    assert raised.value._render_traceback_() == [f"Interrupted: stopped: {command.removesuffix('&').strip()}"]
     assert not running(command.removeprefix("exec ").removesuffix(" &"))
 
 
@@ -62,6 +65,23 @@ def test_progress_that_draws_over_its_line_does_so_here(shell, capsys):
 def test_names_in_braces_are_filled_in(shell, capsys):
     shell.system("echo {port}")
     assert capsys.readouterr().out == "8001\n"
+
+
+def test_names_of_the_function_that_holds_the_line_are_filled_in_too(shell, capsys):
+    def proxied(path: str) -> None:
+        shell.system("echo localhost:{port}/{path}")
+        assert shell.getoutput("echo {path}") == ["api"]
+
+    proxied("api")
+    assert capsys.readouterr().out == "localhost:8001/api\n"
+
+
+def test_what_ipython_brought_is_no_variable_and_what_has_no_value_is_one_line(shell, capsys):
+    shell.system("echo x | awk '{exit}'")
+    with pytest.raises(WrongBraces, match=r"{port\.gone} in this command: AttributeError") as raised:
+        shell.system("echo {port.gone}")
+    assert len(raised.value._render_traceback_()) == 1
+    assert capsys.readouterr().out == ""
 
 
 def test_a_character_split_between_two_reads_is_shown_whole(shell, capsys):
@@ -168,3 +188,12 @@ def test_the_watcher_leaves_with_the_last_command(shell):
 def running(command: str) -> bool:
     """Whether a process with exactly this command line runs."""
     return any(process.info["cmdline"] == command.split() for process in psutil.process_iter(["cmdline"]))
+
+
+def test_an_interrupted_command_is_one_line_in_a_real_shell(capsys):
+    ipython = InteractiveShell()
+    ipython.user_ns["shell"] = Shell(ipython)
+    done = ipython.run_cell("import signal\nshell.run('kill -INT $PPID; sleep 60', None, None)")
+    assert isinstance(done.error_in_exec, KeyboardInterrupt)
+    shown = capsys.readouterr().out
+    assert shown.strip().splitlines() == ["Interrupted: stopped: kill -INT $PPID; sleep 60"]

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -187,11 +188,23 @@ def test_a_widget_leaves_its_text_twin_and_no_state(source):
 @each_notebook
 def test_the_last_cells_clear_away_what_is_there_though_only_half_of_the_notebook_was_run(source):
     cells = read_source(source).cells
-    begin = next(number for number, cell in enumerate(cells) if "## Clean up" in cell.source.splitlines())
+    begin = next((number for number, cell in enumerate(cells) if "## Clean up" in cell.source.splitlines()), 0)
     end = next(number for number, cell in enumerate(cells) if "## What you proved" in cell.source.splitlines())
     lines = [line for cell in code_cells_of(cells[begin:end]) for line in cell.source.splitlines()]
     deletions = [line for line in lines if "kubectl delete" in line]
     assert all("--ignore-not-found" in line for line in deletions), deletions
+
+
+@each_notebook
+def test_a_command_can_be_pasted_into_a_terminal(source):
+    """Where it names no variable of the notebook. Doubled braces would be IPython's way to write one."""
+    cells = code_cells_of(read_source(source).cells)
+    lines = [line for cell in cells if not cell.source.startswith("%%") for line in cell.source.splitlines()]
+    commands = [found[1] for line in lines if (found := re.match(r"\s*(?:\w+ = )?!(.*)", line))]
+    for command in commands:
+        assert "{{" not in command, command
+        done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
+        assert not done.returncode, f"{command}: {done.stderr}"
 
 
 @each_notebook
