@@ -15,6 +15,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from k8sext.kube.objects import Json
+from k8sext.kube.pod import requests
+from k8sext.kube.quantity import amounts
 from k8sext.notebook import palette
 from k8sext.notebook.display import Picture
 from k8sext.notebook.view.model import ZONE, marks, why, zone_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 FREE, TAKEN, TAINTED = palette.PAPER, palette.BLUE.fill, palette.SAND.fill
 LINE = palette.QUIET
 CELL = 'style="text-align:left;padding:1px 12px 1px 0"'
-NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.55, 0.34
+NODE_WIDTH, NODE_HEIGHT, POD_HEIGHT = 3.0, 0.75, 0.34
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,15 @@ def _draw(snapshot: Snapshot) -> Any:
     return figure
 
 
+def _reserved(snapshot: Snapshot, node: Json) -> str:
+    """How many of the node's processors the pods on it have reserved, those of other namespaces included."""
+    here = [pod for pod in snapshot.everywhere if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+    alive = [pod for pod in here if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+    taken = sum(requests(pod).get("cpu", 0) for pod in alive)
+    whole = amounts(node.get("status", {}).get("allocatable")).get("cpu", 0)
+    return f"{taken / 1000:g} of {whole / 1000:g} processors reserved"
+
+
 def _draw_node(axes: Axes, snapshot: Snapshot, node: Json, left: float, top: float, height: float) -> None:
     from matplotlib.patches import Rectangle
 
@@ -116,6 +127,7 @@ def _draw_node(axes: Axes, snapshot: Snapshot, node: Json, left: float, top: flo
     axes.add_patch(Rectangle((left, top), NODE_WIDTH, height, facecolor=colour, edgecolor=LINE))
     axes.text(left + 0.1, top + 0.18, node["metadata"]["name"], fontsize=9, va="center", weight="bold")
     axes.text(left + 0.1, top + 0.38, marks(node), fontsize=8, va="center")
+    axes.text(left + 0.1, top + 0.57, _reserved(snapshot, node), fontsize=8, va="center", color=LINE)
     for number, pod in enumerate(_on(snapshot, node)):
         y = top + NODE_HEIGHT + number * POD_HEIGHT
         axes.add_patch(Rectangle((left + 0.1, y), NODE_WIDTH - 0.2, POD_HEIGHT - 0.06, facecolor=TAKEN, edgecolor=LINE))
