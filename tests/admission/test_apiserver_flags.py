@@ -96,7 +96,7 @@ def test_a_request_that_passes_lights_up_every_stage(school: School) -> None:
     school.create("passes", user=school.student("bob"))
     trace = school.trace(verb="create", resource="weatherreports", name="passes")
     assert (trace.code, trace.stopped_at) == (201, "")
-    assert [stage.state for stage in trace.stages] == ["passed"] * 6
+    assert [stage.state for stage in trace.stages] == ["passed"] * 7
     evidence = {stage.name: stage.evidence for stage in trace.stages}
     assert evidence["authentication"] == "class-a:bob, says the webhook students"
     assert evidence["authorisation"].startswith('night: no opinion; RBAC: RoleBinding "r/library"')
@@ -150,7 +150,16 @@ def test_a_wrong_value_stops_at_the_schema_after_mutation(school: School) -> Non
         school.create("too-long", days=15)
     trace = school.trace(verb="create", resource="weatherreports", name="too-long")
     _stopped(school, "schema", trace)
-    assert [call.webhook for call in trace.stages[2].calls] == ["report-labels"]
+    (mutating,) = (stage for stage in trace.stages if stage.name == "mutating")
+    assert [call.webhook for call in mutating.calls] == ["report-labels"]
+
+
+def test_an_unknown_field_stops_at_decoding_before_any_webhook(school: School) -> None:
+    unknown = {"apiVersion": "k8s.packt.com/v1", "kind": "WeatherReport", "metadata": {"name": "typo"}}
+    unknown["spec"] = {"city": "Paris", "dayz": 2}
+    with pytest.raises(ClusterError, match='unknown field "spec.dayz"'):
+        school.api.kubectl("create", "-n", "library", "-f", "-", input=json.dumps(unknown))
+    _stopped(school, "decoding", school.trace(verb="create", resource="weatherreports"))
 
 
 def test_an_unknown_city_stops_at_validating_admission(school: School) -> None:
@@ -174,7 +183,8 @@ def test_a_read_is_never_admitted(school: School) -> None:
     trace = school.trace(verb="list", resource="weatherreports")
     states = {stage.name: stage.state for stage in trace.stages}
     assert states["mutating"] == states["validating"] == states["schema"] == "not needed"
-    assert trace.stages[2].evidence == "reads are never admitted"
+    (mutating,) = (stage for stage in trace.stages if stage.name == "mutating")
+    assert mutating.evidence == "reads are never admitted"
 
 
 def test_from_half_a_second_on_the_api_server_itself_says_where_the_time_went(school: School) -> None:
@@ -233,3 +243,18 @@ def test_an_api_server_names_one_webhook_of_a_kind() -> None:
             api_server_options(serving)
     finally:
         serving.stop()
+
+
+def test_an_authorizer_that_does_not_answer_stops_it_at_authorisation(school: School) -> None:
+    student = ["--as=class-a:anna", f"--as-group={CLASS}:students"]
+    school.flagged.go_down()
+    try:
+        with pytest.raises(ClusterError, match="InternalError"):
+            school.api.kubectl("get", "wr", "-n", "library", *student)
+        trace = school.trace(verb="list", resource="weatherreports")
+    finally:
+        school.flagged.come_back()
+    assert trace.code == 500
+    _stopped(school, "authorisation", trace)
+    assert trace.stages[0].evidence == "kubernetes-admin, by a client certificate, who acts as class-a:anna"
+    assert trace.stages[1].evidence == "internal error"
