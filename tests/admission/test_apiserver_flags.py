@@ -157,7 +157,7 @@ def test_a_wrong_value_stops_at_the_schema_after_mutation(school: School) -> Non
 def test_an_unknown_field_stops_at_decoding_before_any_webhook(school: School) -> None:
     unknown = {"apiVersion": "k8s.packt.com/v1", "kind": "WeatherReport", "metadata": {"name": "typo"}}
     unknown["spec"] = {"city": "Paris", "dayz": 2}
-    with pytest.raises(ClusterError, match='unknown field "spec.dayz"'):
+    with pytest.raises(ClusterError, match=r'unknown field "spec\.dayz"'):
         school.api.kubectl("create", "-n", "library", "-f", "-", input=json.dumps(unknown))
     _stopped(school, "decoding", school.trace(verb="create", resource="weatherreports"))
 

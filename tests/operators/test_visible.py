@@ -38,7 +38,7 @@ def test_a_controller_that_looks_recovers_from_a_lost_event(cluster: Cluster, re
     try:
         lose_the_end_of_its_pod_and_wake_it(cluster, stage, report, eventually)
         cluster.kubectl("wait", "-n", report, "--for=create", f"pod/{POD}", "--timeout=180s")
-        assert stage.told().count(f"create pod {POD}") == 2
+        eventually(lambda: stage.told().count(f"create pod {POD}") == 2)
     finally:
         stage.kill()
 
