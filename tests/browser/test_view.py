@@ -66,6 +66,12 @@ def test_a_pod_that_kubectl_makes_appears_and_can_be_asked_about_with_the_keyboa
     expect(yaml).to_contain_text("disk: of-glass")
     expect(yaml).to_contain_text("<script>")
     assert view.locator("script, img[src=x]").count() == 0
+    for wide in (1600, 1024):
+        page.set_viewport_size({"width": wide, "height": 900})
+        output = view.locator(".jp-OutputArea-output").last
+        expect(output).to_be_visible()
+        assert output.evaluate("one => one.scrollWidth - one.clientWidth") == 0, f"a scrollbar at {wide}"
+        assert yaml.evaluate("one => one.clientWidth") > 350, f"a strip at {wide}"
 
     pause = view.get_by_role("button", name="Pause")
     press_from(page, pause, "Enter")

@@ -27,7 +27,8 @@ class Panel:
     def __init__(self, namespace: str | None, on_use: Callable[[], None]) -> None:
         import ipywidgets as widgets
 
-        wide = widgets.Layout(width="100%")
+        wide = widgets.Layout(width="auto")  # 100% and a margin are together more than there is
+        beside = widgets.Layout(flex="1 1 420px", min_width="0")
         self._on_use = on_use
         self._offering = False
         self.namespaces: Any = widgets.Dropdown(
@@ -38,11 +39,12 @@ class Panel:
         self.objects: Any = widgets.Select(
             options=[], rows=9, description="look at", layout=widgets.Layout(flex="0 0 380px")
         )
-        self.status, self.picture, self.events, self.detail = (widgets.HTML(layout=wide) for _ in range(4))
+        self.status, self.picture, self.events = (widgets.HTML(layout=wide) for _ in range(3))
+        self.detail: Any = widgets.HTML(layout=beside)
         for field in (self.namespaces, self.pause, self.words, self.objects):
             field.observe(self._used, names="value")
         bar = widgets.HBox([self.namespaces, self.pause, self.words, self.status])
-        about = widgets.HBox([self.objects, self.detail], layout=wide)
+        about = widgets.HBox([self.objects, self.detail], layout=widgets.Layout(flex_flow="row wrap"))
         self.widget: Any = widgets.VBox([bar, self.picture, about, self.events], layout=wide)
 
     @property
