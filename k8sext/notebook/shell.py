@@ -114,7 +114,7 @@ class Shell:
         """
         hidden: Mapping[str, Any] = self.ipython.user_ns_hidden
         own = {k: v for k, v in self.ipython.user_ns.items() if not (k in hidden and hidden[k] is v)}
-        if caller.f_code.co_name != "<module>":
+        if caller.f_locals is not self.ipython.user_ns:  # then the line stands in a function
             own |= caller.f_locals
         try:
             return expand(command, own)

@@ -190,6 +190,15 @@ def running(command: str) -> bool:
     return any(process.info["cmdline"] == command.split() for process in psutil.process_iter(["cmdline"]))
 
 
+def test_in_a_real_cell_only_the_notebooks_own_names_are_replaced(capsys):
+    ipython = InteractiveShell()
+    Shell(ipython).install()
+    ipython.run_cell("port = 8001\n!echo {port} {exit} {In} | awk '{print}'").raise_error()
+    ipython.run_cell("def at(path):\n    !echo {port}/{path}\nat('api')").raise_error()
+    ipython.run_cell("import asyncio\nawait asyncio.sleep(0)\n!echo {port} {exit}").raise_error()
+    assert capsys.readouterr().out.splitlines() == ["8001 {exit} {In}", "8001/api", "8001 {exit}"]
+
+
 def test_an_interrupted_command_is_one_line_in_a_real_shell(capsys):
     ipython = InteractiveShell()
     ipython.user_ns["shell"] = Shell(ipython)
