@@ -40,8 +40,9 @@ def documents(*left_out: str) -> str:
     return yaml.safe_dump_all([document for document in found if document["kind"] not in left_out])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crd(cluster: Cluster) -> None:
+    """The kind, for the tests of one file: those of another, which may run in between, take it away again."""
     cluster.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd/weatherreports.k8s.packt.com")
     until_served(cluster, "apis/k8s.packt.com/v1/weatherreports")

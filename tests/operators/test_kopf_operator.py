@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import kopf
@@ -84,6 +85,42 @@ async def test_only_the_deletion_of_a_pod_whose_report_stays_is_news(
     pod, handler = body(collector_pod(report())), cast(Any, kopf_operator.replace)
     await handler(type=type, body=pod, memo=MEMO, reports={"u": [report(**state)]}, pods={})
     assert len(world.asked) == asked
+
+
+@pytest.mark.parametrize("refusal", [ApiError(409, "Conflict", "the object has been modified"), Unreachable("no")])
+async def test_a_deletion_is_looked_at_until_that_succeeds_with_the_report_as_it_is_by_then(
+    world: World, refusal: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = {"u": [report(resourceVersion="1")]}
+
+    async def reconcile(client: object, found: Json, pods: list[Json]) -> Plan:
+        await World.reconcile(world, client, found, pods)
+        if len(world.asked) < 3:
+            reports["u"] = [report(resourceVersion=str(len(world.asked) + 1))]
+            raise refusal
+        return Plan({})
+
+    handler: Any = kopf_operator.replace
+    monkeypatch.setattr(kopf_operator, "reconcile", reconcile)
+    await handler(type="DELETED", body=body(collector_pod(report())), memo=MEMO, reports=reports, pods={})
+    assert [found["metadata"]["resourceVersion"] for found, _ in world.asked] == ["1", "2", "3"]
+
+
+async def test_a_report_that_goes_meanwhile_is_looked_at_no_more(world: World) -> None:
+    world.refusal = ApiError(404, "NotFound", "gone")
+    reports = {"u": [report()]}
+
+    async def forget() -> None:
+        await eventually_async(lambda: world.asked)
+        reports["u"] = []
+
+    handler: Any = kopf_operator.replace
+    async with asyncio.TaskGroup() as group:
+        group.create_task(forget())
+        group.create_task(
+            handler(type="DELETED", body=body(collector_pod(report())), memo=MEMO, reports=reports, pods={})
+        )
+    assert len(world.asked) < kopf_operator.TRIES
 
 
 @pytest.mark.parametrize(
