@@ -32,7 +32,10 @@ CLUSTER_WIDE: dict[str, tuple[str, ...]] = {
     "CSIDriver": ("csi.k8sext.dev",),
     "RuntimeClass": ("oci",),
     "PriorityClass": ("urgent",),
+    "StorageVersionMigration": ("weatherstations",),
 }
+SINCE_1_37 = {"StorageVersionMigration": "storageversionmigrations.storagemigration.k8s.io"}
+"""Kinds that an older cluster may lack, as `Target.kinds` calls them: asking for one that is not there is an error."""
 IN_DEFAULT: dict[str, tuple[str, ...]] = {
     "Pod": ("nginx", "scheduler"),
     "Deployment": ("scheduler",),
@@ -67,7 +70,10 @@ def refuse_strangers(target: Target) -> None:
 
 def strangers(target: Target) -> list[str]:
     """What has a name that the notebooks use, and no owner of the workbook, as `StorageClass k8sext`."""
+    served = target.kinds(namespaced=False)
+    lacking = {kind for kind, name in SINCE_1_37.items() if name not in served}
     known = {"Namespace": (*NAMESPACES, HOME), **CLUSTER_WIDE}
+    known = {kind: names for kind, names in known.items() if kind not in lacking}
     found = [f"{kind} {name}" for kind, name, owner in target.owners(known) if name in known[kind] and not owner]
     found += [f"{kind} {name}" for kind, name in admission(target)]
     return found + [
