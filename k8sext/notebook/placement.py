@@ -77,7 +77,11 @@ def _zones(nodes: list[Json]) -> dict[str, list[Json]]:
 
 
 def _on(snapshot: Snapshot, node: Json) -> list[Json]:
-    here = [pod for pod in snapshot.pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+    return _alive_on(snapshot.pods, node)
+
+
+def _alive_on(pods: list[Json], node: Json) -> list[Json]:
+    here = [pod for pod in pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
     return [pod for pod in here if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
 
@@ -113,9 +117,7 @@ def _draw(snapshot: Snapshot) -> Any:
 
 def _reserved(snapshot: Snapshot, node: Json) -> str:
     """How many of the node's processors the pods on it have reserved, those of other namespaces included."""
-    here = [pod for pod in snapshot.everywhere if pod["spec"].get("nodeName") == node["metadata"]["name"]]
-    alive = [pod for pod in here if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
-    taken = sum(requests(pod).get("cpu", 0) for pod in alive)
+    taken = sum(requests(pod).get("cpu", 0) for pod in _alive_on(snapshot.everywhere, node))
     whole = amounts(node.get("status", {}).get("allocatable")).get("cpu", 0)
     return f"{taken / 1000:g} of {whole / 1000:g} processors reserved"
 

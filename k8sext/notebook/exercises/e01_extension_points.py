@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8sext.notebook.exercises.exercise import NotYet, exercise
+from k8sext.notebook.exercises.exercise import exercise
 from k8sext.notebook.exercises.learner import Learner, expect
 
 FITTING = {
@@ -40,15 +40,7 @@ FITTING = {
 def families(learner: Learner) -> str:
     """Six wishes, six families. Write behind each wish the one that fulfils it: `clients`, `types`, `controllers`,
     `access`, `scheduling` or `infrastructure`."""
-    found = learner.named("families")
-    expect(isinstance(found, dict), "`families` should be a dictionary, as in the cell")
-    known = {family for family, _ in FITTING.values()}
-    for wish, (family, reason) in FITTING.items():
-        answer = found.get(wish)
-        expect(answer not in (None, ...), f'there is no answer for "{wish}" yet')
-        expect(answer in known, f'"{wish}": {answer!r} is none of {", ".join(sorted(known))}')
-        if answer != family:
-            raise NotYet(f'"{wish}" is not for {answer}: {reason}')
+    learner.fits("families", FITTING, "is not for {}")
     return "you know where to begin, whatever you want to extend"
 
 

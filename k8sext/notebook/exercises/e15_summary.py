@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8sext.notebook.exercises.exercise import NotYet, exercise
-from k8sext.notebook.exercises.learner import Learner, expect
+from k8sext.notebook.exercises.exercise import exercise
+from k8sext.notebook.exercises.learner import Learner
 
 FITTING = {
     "one word lists all reports without a pod": ("plugin", "only the people who type it are concerned"),
@@ -71,13 +71,5 @@ def writers(learner: Learner) -> str:
 def extensions(learner: Learner) -> str:
     """Six wishes. Write behind each the least that fulfils it: `plugin` (of kubectl), `schema` (in the CRD), `policy`
     (in CEL), `webhook`, `controller` or `profile` (of kube-scheduler)."""
-    found = learner.named("extensions")
-    expect(isinstance(found, dict), "`extensions` should be a dictionary, as in the cell")
-    known = {least for least, _ in FITTING.values()}
-    for wish, (least, reason) in FITTING.items():
-        answer = found.get(wish)
-        expect(answer not in (None, ...), f'there is no answer for "{wish}" yet')
-        expect(answer in known, f'"{wish}": {answer!r} is none of {", ".join(sorted(known))}')
-        if answer != least:
-            raise NotYet(f'"{wish}" takes less or more than a {answer}: {reason}')
+    learner.fits("extensions", FITTING, "takes less or more than a {}")
     return "you know what to write, and what not to write"

@@ -74,6 +74,18 @@ class Learner:
         if found != answer:
             raise NotYet(f"{shown} returns {found!r} and should return {answer!r}")
 
+    def fits(self, name: str, fitting: Mapping[str, tuple[str, str]], wrong: str) -> None:
+        """The learner's dictionary must answer each wish as `fitting` does: wish to answer and its reason. `wrong` says
+        that another known answer does not fit, with {} in its place."""
+        found = self.named(name)
+        expect(isinstance(found, dict), f"`{name}` should be a dictionary, as in the cell")
+        known = {fits for fits, _ in fitting.values()}
+        for wish, (fits, reason) in fitting.items():
+            answer = found.get(wish)
+            expect(answer not in (None, ...), f'there is no answer for "{wish}" yet')
+            expect(answer in known, f'"{wish}": {answer!r} is none of {", ".join(sorted(known))}')
+            expect(answer == fits, f'"{wish}" {wrong.format(answer)}: {reason}')
+
     def kubectl(self, *arguments: str, input: str | None = None) -> Answer:
         """Run kubectl as the notebook's `!kubectl` does. Raises Unreachable."""
         done = subprocess.run(["kubectl", *arguments], input=input, capture_output=True, text=True)
