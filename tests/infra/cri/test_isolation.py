@@ -102,6 +102,23 @@ async def test_bubblewrap_makes_mounts_and_the_root_read_only(folder: Path, with
     ]
 
 
+@pytest.mark.parametrize("place", ["/dev/not-there", "/etc/not-there", "/scratch"])
+async def test_devices_work_below_a_read_only_root_whatever_is_mounted_beside_them(
+    folder: Path, with_only: Any, place: str
+) -> None:
+    """A termination log is mounted in /dev, which is put together anew for it."""
+    runtime = with_only("bubblewrap")
+    (folder / "message").touch()
+    mounts = [api.Mount(container_path=place, host_path=str(folder / "message"))]
+    security = api.LinuxContainerSecurityContext(readonly_rootfs=True)
+    script = f"echo x > /dev/null && head -c 3 /dev/zero | wc -c && echo said > {place}"
+    await runtime.ended(
+        await runtime.shell(script, mounts=mounts, linux=api.LinuxContainerConfig(security_context=security))
+    )
+    assert [line for line in runtime.log() if line.startswith("stdout")] == ["stdout F 3"]
+    assert (folder / "message").read_text() == "said\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to run as another user")
 async def test_another_user_reads_what_is_mounted_below_folders_that_are_not_there(
     folder: Path, with_only: Any

@@ -186,6 +186,7 @@ def _open(folder: str, readonly: bool) -> list[str]:
         if entry.is_symlink():
             arguments += ["--symlink", str(Path(entry.path).readlink()), entry.path]
         else:
-            bind = "--ro-bind-try" if readonly and entry.path not in ("/dev", "/proc") else "--dev-bind-try"
+            of_kernel = f"{entry.path}/".startswith(("/dev/", "/proc/"))  # read-only, /dev/null takes nothing
+            bind = "--ro-bind-try" if readonly and not of_kernel else "--dev-bind-try"
             arguments += [bind, entry.path, entry.path]
     return arguments
