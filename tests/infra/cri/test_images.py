@@ -223,3 +223,11 @@ def test_a_number_in_a_request_is_checked_too(tmp_path: Path):
     ):
         with pytest.raises(StatusError, match=r"from 0 to 2147483647|knows no user '-1'"):
             user_of(asked, "", tmp_path, real_root=True)
+
+
+@pytest.mark.parametrize(("asked", "group"), [(1000, 7), (1001, 0)])
+def test_a_kubelet_that_names_the_images_own_user_does_not_lose_its_group(
+    tmp_path: Path, asked: int, group: int
+) -> None:
+    security = api.LinuxContainerSecurityContext(run_as_user=api.Int64Value(value=asked))
+    assert user_of(security, "1000:7", tmp_path, real_root=True)[:2] == (asked, group)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -38,15 +37,12 @@ def kernel_flags() -> Iterator[None]:
         Path("/proc/sys", flag).write_text(value)
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="the real kubelet wants root")
 def test_the_real_kubelet_runs_a_pod_on_this_runtime(
-    folder: Path, start_server: Callable[..., Any], kernel_flags: None
+    folder: Path, start_server: Callable[..., Any], kernel_flags: None, real_kubelet: Path
 ) -> None:
-    search = os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]])
-    kubelet = shutil.which("kubelet", path=search)
-    if kubelet is None:
-        pytest.skip("needs the real kubelet in KUBEBUILDER_ASSETS or on PATH")
     server = start_server()
     eventually(server.socket.exists)
     (folder / "static").mkdir()
@@ -54,7 +50,7 @@ def test_the_real_kubelet_runs_a_pod_on_this_runtime(
     port = free_port()
     (folder / "kubelet.json").write_text(json.dumps(configuration(folder, server.socket, port)))
     command = [
-        kubelet,
+        str(real_kubelet),
         "--config",
         f"{folder}/kubelet.json",
         "--root-dir",
@@ -65,7 +61,7 @@ def test_the_real_kubelet_runs_a_pod_on_this_runtime(
     with (folder / "kubelet.log").open("wb") as log:
         process = subprocess.Popen([*command, "--hostname-override", "judge"], stdout=log, stderr=log)
     try:
-        status = eventually(lambda: ready_status(port))
+        status = eventually(lambda: ready_status(port), not_yet=OSError)
         assert status["podIP"] == "10.244.0.2"
         log_file = next((folder / "logs").glob("default_hello-judge_*/main/0.log"))
         lines = [line.split(" ", 3)[3] for line in log_file.read_text().splitlines()]

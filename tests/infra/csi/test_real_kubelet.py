@@ -28,6 +28,7 @@ from tests.infra.csi.conftest import capability
 from tests.support.eventually import eventually
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.root,
     pytest.mark.cluster,
     pytest.mark.skipif(os.geteuid() != 0, reason="the real kubelet wants root"),
@@ -70,13 +71,8 @@ def api() -> Iterator[PrivateApiServer]:
 
 @pytest.mark.parametrize("publish", ["link", "bind"])
 def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
-    api: PrivateApiServer, folder: Path, processes: list[subprocess.Popen[bytes]], publish: str
+    api: PrivateApiServer, folder: Path, processes: list[subprocess.Popen[bytes]], publish: str, real_kubelet: Path
 ) -> None:
-    kubelet = shutil.which(
-        "kubelet", path=os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]])
-    )
-    if kubelet is None:
-        pytest.skip("needs the real kubelet in KUBEBUILDER_ASSETS or on PATH")
     node = f"judge-{publish}"
     socket = folder / "kubelet" / "plugins_registry" / "csi.k8sext.dev.sock"
     data = folder / "kubelet" / "plugins" / "csi.k8sext.dev"
@@ -109,7 +105,9 @@ def test_a_pod_of_the_real_kubelet_keeps_its_data_in_our_volume(
         "--cert-dir",
         f"{folder}/certificates",
     ]
-    start(kubelet, *places, "--kubeconfig", str(api.kubeconfig), "--hostname-override", node, log="kubelet.log")
+    start(
+        str(real_kubelet), *places, "--kubeconfig", str(api.kubeconfig), "--hostname-override", node, log="kubelet.log"
+    )
     try:
         named = "jsonpath={.spec.drivers[*].name}"
         eventually(lambda: api.kubectl("get", "csinode", node, "-o", named) == "csi.k8sext.dev", not_yet=ClusterError)

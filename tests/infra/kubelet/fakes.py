@@ -56,6 +56,8 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         self.calls: list[str] = []
         self.hook: Hook = lambda _: None
         self.exec_exit_code = 0
+        self.lists = 0
+        """How often somebody looked at the containers."""
         self.ignore_sigterm = False
         self.stopped: list[tuple[str, int]] = []
         """Containers that ignored SIGTERM, with the seconds that each was given before SIGKILL."""
@@ -149,6 +151,7 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         return cri.ContainerStatusResponse(status=self.containers[request.container_id])
 
     async def ListContainers(self, request: Any, context: Any) -> Any:
+        self.lists += 1
         fields = ("id", "metadata", "state", "created_at", "labels")
         items = [
             cri.Container(pod_sandbox_id=self.sandbox_of[c.id], **{name: getattr(c, name) for name in fields})
@@ -182,6 +185,8 @@ class FakeApi:
         self.statuses: list[Json] = []
         self.events: list[tuple[str, str]] = []
         self.deleted: list[str] = []
+        self.conflicts: list[str] = []
+        """What the next deletions are refused with."""
         self.refuses_statuses = False
         """As of a status that is not valid, whoever sends it how often."""
         self._versions = itertools.count(2)
@@ -201,6 +206,8 @@ class FakeApi:
         elif request.method == "POST" and request.path.endswith("/token"):
             expires = {"expirationTimestamp": "2099-01-01T00:00:00Z", "token": f"token {len(self.deleted)}"}
             return web.json_response({"status": expires})
+        elif request.method == "DELETE" and self.conflicts:
+            return web.json_response({"code": 409, "message": self.conflicts.pop()}, status=409)
         elif request.method == "DELETE":
             self.deleted.append(request.path)
         elif request.method == "GET":

@@ -98,7 +98,8 @@ def test_a_sidecar_does_not_keep_a_finished_pod_alive() -> None:
 def test_what_a_probe_finds_dead_is_killed_in_the_time_that_the_probe_gives(kind: str, grace: int | None) -> None:
     spec = container("main", **{f"{kind}Probe": {"terminationGracePeriodSeconds": grace} if grace else {}})
     plan = next_step(pod(spec), state(running(spec)), Health(failed={"main-0": kind}))
-    ((_, reason, seconds),) = plan.kill
+    ((_, reason, seconds, again),) = plan.kill
+    assert again == spec
     assert (reason, seconds) == (f"Container main failed {kind} probe, will be restarted", grace)
 
 

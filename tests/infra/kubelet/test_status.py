@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod.status import Observation, pod_status
 from k8sext.infra.kubelet.runtime.cache import PodState
 from k8sext.kube.objects import Json
@@ -167,3 +168,25 @@ def test_addresses_and_start_time_are_told_once_and_kept() -> None:
         "10.244.1.9",
         "10.244.1.1",
     )
+
+
+def test_why_containers_cannot_start() -> None:
+    assert (
+        condition(status_of(pod(MAIN), PodState()), "PodReadyToStartContainers")["message"] == "no pod sandbox exists"
+    )
+    stopped = state(exited(MAIN, 0))
+    stopped.sandboxes[0].state = cri.SANDBOX_NOTREADY
+    found = condition(status_of(pod(MAIN), stopped), "PodReadyToStartContainers")
+    assert (found["status"], found["reason"]) == ("False", "PodSandboxNotReady")
+    assert found["message"] == "pod sandbox is not ready"
+
+
+def test_mounts_and_user_are_told() -> None:
+    mounts = [{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/b", "readOnly": True}]
+    of, seen = pod(container("main", volumeMounts=mounts)), running(MAIN)
+    seen.user.linux.CopyFrom(cri.LinuxContainerUser(uid=1000, gid=7, supplemental_groups=[7, 8]))
+    (main,) = status_of(of, state(seen))["containerStatuses"]
+    assert main["volumeMounts"] == [mounts[0], mounts[1] | {"recursiveReadOnly": "Disabled"}]
+    assert main["user"] == {"linux": {"uid": 1000, "gid": 7, "supplementalGroups": [7, 8]}}
+    (main,) = status_of(of, state(running(MAIN)))["containerStatuses"]
+    assert "user" not in main

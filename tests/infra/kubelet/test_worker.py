@@ -308,3 +308,71 @@ async def test_a_volume_that_cannot_be_had_holds_the_pod_until_it_can(stage: Sta
     assert stage.runtime.running() == []
     stage.api.objects["/api/v1/namespaces/shop/configmaps/late"] = {"kind": "ConfigMap", "data": {"a": "b"}}
     await stage.until(lambda: stage.runtime.running() == ["main"])
+
+
+async def test_nobody_hears_of_the_end_of_a_pod_while_something_of_it_runs(stage: Stage) -> None:
+    probe = {"exec": {"command": ["ready"]}, "periodSeconds": 0.05, "failureThreshold": 1}
+    stage.play(pod(container("main", readinessProbe=probe), activeDeadlineSeconds=600, terminationGracePeriodSeconds=3))
+    await stage.until(lambda: stage.api.statuses and stage.api.statuses[-1]["containerStatuses"][0]["ready"])
+    stage.runtime.ignore_sigterm = True
+    stage.worker.pod["status"]["startTime"] = "2020-01-01T00:00:00Z"
+    stage.worker.wake()
+    await stage.until(lambda: stage.runtime.stopped)
+    stage.runtime.exec_exit_code = 1
+    await stage.until(lambda: not stage.api.statuses[-1]["containerStatuses"][0]["ready"])
+    assert stage.runtime.running() == ["main"]
+    await stage.until(lambda: stage.api.phases[-1] == "Failed")
+    running = [one for one in stage.api.statuses if "running" in one["containerStatuses"][0]["state"]]
+    assert {one["phase"] for one in running} == {"Running"}
+    assert not any("reason" in one for one in running)
+    assert stage.api.statuses[-1]["reason"] == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize(("policy", "again"), [("OnFailure", True), ("Always", True), ("Never", False)])
+async def test_what_a_probe_finds_dead_starts_again_however_it_ends(stage: Stage, policy: str, again: bool) -> None:
+    """As the real kubelet, which decides on both at once, before it knows the exit code."""
+    probe = {"exec": {"command": ["alive"]}, "periodSeconds": 0.05, "failureThreshold": 1}
+    stage.runtime.exec_exit_code = 1
+    stage.play(pod(container("main", livenessProbe=probe), policy=policy))
+    await stage.until(lambda: "Killing" in [reason for reason, _ in stage.api.events])
+    said = next(message for reason, message in stage.api.events if reason == "Killing")
+    assert said == f"Container main failed liveness probe{', will be restarted' if again else ''}"
+    if again:
+        await stage.until(lambda: stage.runtime.calls.count("StartContainer") > 1)
+    else:
+        await stage.until(lambda: stage.api.phases[-1] == "Failed")
+        assert stage.runtime.calls.count("StartContainer") == 1
+
+
+async def test_a_wait_is_told_once(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    for starts in (1, 2):
+        await stage.until(lambda n=starts: stage.runtime.calls.count("StartContainer") == n)
+        stage.runtime.end("main", 1)
+        stage.worker.wake()
+    await stage.until(lambda: "waiting" in stage.api.statuses[-1]["containerStatuses"][0]["state"])
+    for _ in range(3):
+        looks = stage.runtime.lists
+        stage.worker.wake()
+        await stage.until(lambda before=looks: stage.runtime.lists > before)
+    await stage.until(lambda: "BackOff" in [reason for reason, _ in stage.api.events])
+    assert [reason for reason, _ in stage.api.events].count("BackOff") == 1
+
+
+async def test_a_deletion_that_meets_a_conflict_is_tried_again(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    stage.api.conflicts = ["the object has been modified"]
+    stage.delete()
+    await stage.until(lambda: stage.api.deleted)
+
+
+async def test_the_name_of_another_is_left_alone(stage: Stage) -> None:
+    stage.play(pod(MAIN))
+    await stage.until(lambda: stage.api.phases == ["Pending", "Running"])
+    stage.api.conflicts = ["Precondition failed: UID in precondition: u1, UID in object meta: u2"]
+    stage.delete()
+    await stage.until(lambda: not stage.api.conflicts)
+    stage.worker.gone()
+    await asyncio.wait_for(stage.task, 15)
+    assert not stage.api.deleted

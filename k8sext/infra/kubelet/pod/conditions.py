@@ -15,11 +15,16 @@ Finding = tuple[bool, str, str]
 """Whether it is so, and if not, reason and message."""
 
 
-def conditions(pod: Json, statuses: dict[str, Json], phase: str, has_sandbox: bool, now: str) -> list[Json]:
-    """The conditions that a kubelet owns, given the status of each container by name."""
+def conditions(pod: Json, statuses: dict[str, Json], phase: str, why_no_sandbox: str, now: str) -> list[Json]:
+    """The conditions that a kubelet owns, given the status of each container by name, and why containers cannot start
+    ("" if they can)."""
     containers_ready = _containers_ready(pod, statuses, phase)
     findings: dict[str, Finding] = {
-        "PodReadyToStartContainers": (has_sandbox, "", ""),
+        "PodReadyToStartContainers": (
+            not why_no_sandbox,
+            "PodSandboxNotReady" if why_no_sandbox else "",
+            why_no_sandbox,
+        ),
         "Initialized": _initialized(pod, statuses, phase),
         "Ready": _ready(pod, containers_ready),
         "ContainersReady": containers_ready,
@@ -39,7 +44,8 @@ def _condition(kind: str, finding: Finding, old: Json, pod: Json, now: str) -> J
 def _initialized(pod: Json, statuses: dict[str, Json], phase: str) -> Finding:
     if phase == "Succeeded":
         return True, "PodCompleted", ""
-    if any(_has_started(statuses[container["name"]]) for container in containers(pod)):
+    before = condition_of(pod, "Initialized").get("status") == "True"  # once it is so it stays so
+    if before or any(_has_started(statuses[container["name"]]) for container in containers(pod)):
         return True, "", ""
     incomplete = [
         container["name"]

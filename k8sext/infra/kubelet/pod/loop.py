@@ -64,3 +64,11 @@ class StepLoop:
             self._under_way = None
         self._retry = 1.0
         return delay
+
+
+async def all_of(*steps: Coroutine[Any, Any, None]) -> None:
+    """Take independent steps at once; what goes wrong first counts, but all are ended before."""
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -33,7 +33,6 @@ NOT_HONOURED: dict[str, Callable[[Any], bool]] = {
     "resourceClaims": ALWAYS,
     "resources.claims": ALWAYS,
     "securityContext.fsGroupChangePolicy": _other_than("Always"),
-    "securityContext.supplementalGroupsPolicy": _other_than("Merge"),
     "securityContext.windowsOptions": ALWAYS,
     "containers.env.valueFrom.fileKeyRef": ALWAYS,
     "containers.ports.hostPort": ALWAYS,

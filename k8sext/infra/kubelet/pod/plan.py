@@ -26,11 +26,13 @@ class Health(Protocol):
 
 
 class Kill(NamedTuple):
-    """A run to end, the reason that the event gives, and the seconds it has, if not the pod's own."""
+    """A run to end, the reason that the event gives, the seconds it has, if not the pod's own, and the container to
+    start again at once, however the run ends."""
 
     run: cri.ContainerStatus
     reason: str
     grace: int | None = None
+    again: Json | None = None
 
 
 @dataclass
@@ -115,10 +117,12 @@ def _keep_running(plan: Plan, pod: Json, container: Json, state: PodState, healt
         if not state.is_here(run):
             plan.kill.append(Kill(run, f"Container {container['name']} belongs to a sandbox that is gone"))
         elif run.annotations.get(HASH) != container_hash(container):
-            plan.kill.append(Kill(run, f"Container {container['name']} definition changed, will be restarted"))
+            reason = f"Container {container['name']} definition changed, will be restarted"
+            plan.kill.append(Kill(run, reason, again=container))
         elif failure := health.failure(run.id):
-            reason = f"Container {container['name']} failed {failure} probe, will be restarted"
+            again = container if podspec.restart_policy(pod, container) != "Never" else None
+            reason = f"Container {container['name']} failed {failure} probe{', will be restarted' if again else ''}"
             grace = container[f"{failure}Probe"].get("terminationGracePeriodSeconds")
-            plan.kill.append(Kill(run, reason, grace))
+            plan.kill.append(Kill(run, reason, grace, again))
     elif run.state != EXITED or podspec.should_restart(pod, container, run.exit_code):
         plan.start.append(container)

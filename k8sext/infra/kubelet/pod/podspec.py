@@ -9,6 +9,8 @@ from k8sext.kube.objects import Json, part, parts
 from k8sext.kube.pod import containers, ephemeral_containers, init_containers, is_sidecar
 from k8sext.kube.resource import PODS
 
+TERMINAL = ("Succeeded", "Failed")
+
 
 def uid(pod: Json) -> str:
     return pod["metadata"]["uid"]
@@ -25,7 +27,7 @@ def phase(pod: Json) -> str:
 
 def is_terminal(pod: Json) -> bool:
     """It has run to its end: no container of it will ever start again."""
-    return phase(pod) in ("Succeeded", "Failed")
+    return phase(pod) in TERMINAL
 
 
 def failed(pod: Json, reason: str, message: str) -> Json:
@@ -82,8 +84,13 @@ def should_restart(pod: Json, container: Json, exit_code: int) -> bool:
         return False
     if any(_matches(rule, exit_code) for rule in parts(container, "restartPolicyRules")):
         return True
-    policy = container.get("restartPolicy") or pod["spec"].get("restartPolicy", "Always")
+    policy = restart_policy(pod, container)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def restart_policy(pod: Json, container: Json) -> str:
+    """The container's own, or else the pod's."""
+    return container.get("restartPolicy") or pod["spec"].get("restartPolicy", "Always")
 
 
 def _matches(rule: Json, exit_code: int) -> bool:

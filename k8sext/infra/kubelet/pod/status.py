@@ -12,9 +12,15 @@ from typing import Protocol
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import podspec
 from k8sext.infra.kubelet.pod.conditions import OWNED, conditions
+from k8sext.infra.kubelet.pod.last_word import last_word
 from k8sext.infra.kubelet.runtime.cache import CREATED, EXITED, NANOSECONDS, RUNNING, PodState
-from k8sext.kube.objects import Json, part, timestamp
+from k8sext.kube.objects import Json, part, parts, timestamp
 from k8sext.kube.pod import containers, ephemeral_containers, init_containers, is_sidecar
+
+FORGOTTEN = (
+    "Unable to get init container status from container runtime and pod has been initialized, "
+    "treat it as exited normally"
+)
 
 
 class Health(Protocol):
@@ -61,11 +67,12 @@ def pod_status(pod: Json, seen: Observation, now: str) -> Json:
         "startTime": old.get("startTime") or now,
         "hostIP": seen.node_ip,
         "hostIPs": [{"ip": seen.node_ip}],
-        "conditions": conditions(pod, by_name, phase, seen.state.sandbox is not None, now),
+        "conditions": conditions(pod, by_name, phase, seen.state.why_no_sandbox, now),
     }
     if ip := podspec.pod_ip(pod, seen.state.ip, seen.node_ip) or old.get("podIP"):
         status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
-    return status | {name: group for name, group in groups.items() if group}
+    status |= {name: group for name, group in groups.items() if group}
+    return last_word(status) if seen.ended else status
 
 
 def _container_status(pod: Json, container: Json, seen: Observation, waiting: str, is_init: bool) -> Json:
@@ -80,6 +87,7 @@ def _container_status(pod: Json, container: Json, seen: Observation, waiting: st
         "restartCount": old.get("restartCount", 0),
         "lastState": old.get("lastState") or {},
         "state": {"waiting": {"reason": waiting}},
+        **_volume_mounts(container),
     }
     if runs:
         status |= _of_run(runs[0], seen) | _resources(container)
@@ -88,11 +96,13 @@ def _container_status(pod: Json, container: Json, seen: Observation, waiting: st
     elif "terminated" in (old.get("state") or {}):
         status |= {key: old[key] for key in ("state", "imageID", "containerID", "restartCount", "ready") if key in old}
     elif "running" in (old.get("state") or {}):
-        status |= _lost(pod, old, seen.ended)
+        status |= _lost(pod, old)
     elif is_init and any(seen.state.latest(other["name"]) for other in containers(pod)) and not is_sidecar(container):
-        status |= {"state": {"terminated": {"reason": "Completed", "exitCode": 0}}, "ready": True}
-    will_start = not runs or runs[0].state != EXITED or podspec.should_restart(pod, container, runs[0].exit_code)
-    if container["name"] in seen.reasons and will_start and "running" not in status["state"] and not seen.ended:
+        status |= {"state": {"terminated": {"reason": "Completed", "message": FORGOTTEN, "exitCode": 0}}, "ready": True}
+    will_start = not podspec.is_deleted(pod) and (
+        not runs or runs[0].state != EXITED or podspec.should_restart(pod, container, runs[0].exit_code)
+    )
+    if container["name"] in seen.reasons and will_start and "running" not in status["state"]:
         reason, message = seen.reasons[container["name"]]
         if "terminated" in status["state"]:
             status["lastState"] = status["state"]
@@ -107,7 +117,27 @@ def _of_run(run: cri.ContainerStatus, seen: Observation) -> Json:
         "containerID": f"{seen.runtime_name}://{run.id}",
         "restartCount": run.metadata.attempt,
         "state": _state(run, seen),
+        **_user(run),
     }
+
+
+def _user(run: cri.ContainerStatus) -> Json:
+    """Who its first process ran as when it began (KEP-3619), if the runtime says so."""
+    if not run.user.HasField("linux"):
+        return {}
+    linux = run.user.linux
+    groups = {"supplementalGroups": list(linux.supplemental_groups)} if linux.supplemental_groups else {}
+    return {"user": {"linux": {"uid": linux.uid, "gid": linux.gid, **groups}}}
+
+
+def _volume_mounts(container: Json) -> Json:
+    """Its mounts, and whether those that are read-only are so in all mounts below, too (KEP-3857): never here."""
+    mounts = [
+        {"name": mount["name"], "mountPath": mount["mountPath"]}
+        | ({"readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else {})
+        for mount in parts(container, "volumeMounts")
+    ]
+    return {"volumeMounts": mounts} if mounts else {}
 
 
 def _resources(container: Json) -> Json:
@@ -137,20 +167,13 @@ def _state(run: cri.ContainerStatus, seen: Observation) -> Json:
     }
 
 
-def _lost(pod: Json, old: Json, ended: bool) -> Json:
+def _lost(pod: Json, old: Json) -> Json:
     """It ran once, and the runtime knows nothing of it any more."""
-    where = "deleted.  The container used to be Running" if not ended else "terminated"
-    lost = {
-        "terminated": {
-            "reason": "ContainerStatusUnknown",
-            "exitCode": 137,
-            "message": f"The container could not be located when the pod was {where}",
-        }
-    }
-    kept = {key: old[key] for key in ("imageID", "containerID") if key in old}
-    if ended or podspec.is_deleted(pod):
-        return kept | {"state": lost}
-    return {"lastState": lost, "restartCount": old.get("restartCount", 0) + 1}
+    if old.get("lastState"):
+        return {}
+    message = "The container could not be located when the pod was deleted.  The container used to be Running"
+    lost = {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137, "message": message}}
+    return {"lastState": lost, "restartCount": old.get("restartCount", 0) + (not podspec.is_deleted(pod))}
 
 
 def _readiness(status: Json, run_id: str, health: Health, is_plain_init: bool) -> Json:
@@ -170,9 +193,9 @@ def _phase(pod: Json, statuses: dict[str, Json], ended: bool) -> str:
         return "Failed"
     has_run = any(_exit_code(s) is not None or "running" in s["state"] for _, s in mains)
     if any(_exit_code(s) is None for _, s in inits) or (not has_run and any(not s["started"] for s in sidecars)):
-        return "Pending" if not (ended and has_run) else "Failed"
+        return "Pending"
     if any("waiting" in s["state"] and _exit_code(s) is None for _, s in mains):
-        return "Pending" if not ended else "Failed"
+        return "Pending"
     if any("running" in s["state"] for s in [*sidecars, *(s for _, s in mains)]):
         return "Running"
     codes = [(c, _exit_code(s) or 0) for c, s in mains]

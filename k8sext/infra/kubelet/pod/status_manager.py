@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from k8sext.infra.kubelet.pod.podspec import is_terminal, path, uid
+from k8sext.infra.kubelet.pod.podspec import TERMINAL, is_terminal, path, uid
 from k8sext.infra.kubelet.shown import covers
 from k8sext.kube.objects import Json, key_of
 from k8sext.kube.request import STRATEGIC_MERGE_PATCH, ApiError, Unreachable, request
@@ -28,15 +28,24 @@ FOR_GOOD = (400, 404, 409, 413, 422)
 class StatusManager:
     """The status of one pod on its way to the API server. Nobody waits for it, unless `flush` is called."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
+    def __init__(self, client: ApiClient, phase: str) -> None:
+        """`phase` is the one that the server shows."""
+        self._client, self._phase = client, phase
         self._wanted: tuple[Json, Json] | None = None
         self._told: Json = {}
         self._told_at = 0
         self._task: asyncio.Task[None] | None = None
 
-    def report(self, pod: Json, status: Json) -> None:
-        """Let this be the status of the pod soon. A status that the server shows already is not sent."""
+    def report(self, pod: Json, status: Json, *, running: bool = False) -> None:
+        """Let this be the status of the pod soon. A status that the server shows already is not sent.
+
+        While containers are `running` nobody hears that the pod has ended: its resources would be given away (as
+        mergePodStatus has it).
+        """
+        if running and status["phase"] in TERMINAL and self._phase not in TERMINAL:
+            kept = {key: value for key, value in status.items() if key not in ("reason", "message")}
+            status = kept | {"phase": self._phase}
+        self._phase = status["phase"]
         if self._wanted or self._told:
             if status != (self._wanted[1] if self._wanted else self._told):
                 self._want(pod, status)

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import podspec
 from k8sext.infra.kubelet.pod.admission import Rejection
 from k8sext.infra.kubelet.pod.events import PodEvents
 from k8sext.infra.kubelet.pod.hooks import Handlers, Outcome
-from k8sext.infra.kubelet.pod.loop import NEVER, StepLoop
-from k8sext.infra.kubelet.pod.plan import Plan, next_step
+from k8sext.infra.kubelet.pod.loop import NEVER, StepLoop, all_of
+from k8sext.infra.kubelet.pod.plan import Kill, Plan, next_step
 from k8sext.infra.kubelet.pod.probes import Prober
 from k8sext.infra.kubelet.pod.status import Observation, merge, newest, pod_status
 from k8sext.infra.kubelet.pod.status_manager import StatusManager
@@ -68,7 +68,7 @@ class PodWorker:
         self._sandboxes, self._containers, self._volumes = sandboxes, containers, volumes
         self._handlers, self._clean_up = handlers, clean_up
         self._runtime_name, self._node_ip = runtime_name, node_ip
-        self._status = StatusManager(client)
+        self._status = StatusManager(client, podspec.phase(pod))
         self._prober = Prober(self._ask, self._note_health, self._unhealthy)
         self._health_changed = asyncio.Event()
         self._sandbox_ip = ""
@@ -136,19 +136,17 @@ class PodWorker:
         self._look_after_health(state)
         self._report(state)
         if plan.new_sandbox:
-            await _both(self._prepare_volumes(""), self._sandboxes.create(self.pod, state))
+            await all_of(self._prepare_volumes(""), self._sandboxes.create(self.pod, state))
             return 0
         return min(await self._carry_out(plan, state), podspec.seconds_left(self.pod, time.time()))
 
     async def _carry_out(self, plan: Plan, state: PodState) -> float:
         if not self._volumes.stand(self.pod):
             await self._refresh_volumes(state)
-        grace = podspec.grace_period(self.pod)
         async with asyncio.TaskGroup() as group:
             refresh = group.create_task(self._refresh_volumes(state))
-            for run, reason, own_grace in plan.kill:
-                seconds = grace if own_grace is None else own_grace
-                group.create_task(self._containers.kill(self.pod, run, state, reason, seconds))
+            for kill in plan.kill:
+                group.create_task(self._kill(kill, state))
             # one after the other: the next waits for the postStart hook of the one before
             waits = [await self._start(container, state) for container in plan.start]
         if waits:
@@ -156,6 +154,12 @@ class PodWorker:
             self._look_after_health(after)
             self._report(after)
         return 0 if plan.kill or 0 in waits else min([refresh.result(), *waits])
+
+    async def _kill(self, kill: Kill, state: PodState) -> None:
+        grace = podspec.grace_period(self.pod) if kill.grace is None else kill.grace
+        await self._containers.kill(self.pod, kill.run, state, kill.reason, grace)
+        if kill.again:
+            await self._start(kill.again, state)
 
     async def _start(self, container: Json, state: PodState) -> float:
         """Start a container. Returns 0 if it runs, else how long to wait before trying again."""
@@ -170,11 +174,11 @@ class PodWorker:
     async def _finish(self, state: PodState) -> float:
         """Nothing will run again: end what still runs and keep only what `kubectl logs` wants."""
         await self._end_containers(state, podspec.grace_period(self.pod))
-        state = await self._cache.state(podspec.uid(self.pod))
-        if state.sandbox:  # else nothing of it ever ran here: it was rejected, or cleared away before
-            self._report(state)
-            await self._status.flush()
+        if state.sandboxes:  # else nothing of it ever ran here: it was rejected, or cleared away before
             await self._sandboxes.stop(state)
+            self._report(await self._cache.state(podspec.uid(self.pod)), ended=True)
+            self._reasons.clear()
+            await self._status.flush()
         await self._volumes.remove(podspec.uid(self.pod))
         return NEVER
 
@@ -201,7 +205,8 @@ class PodWorker:
         try:
             await request(self._client, "DELETE", podspec.path(self.pod), options)
         except ApiError as error:
-            if error.code not in (404, 409):  # gone already, or another pod has the name
+            another_has_the_name = error.code == 409 and "Precondition failed" in error.message
+            if error.code != 404 and not another_has_the_name:
                 raise
 
     async def _end_containers(self, state: PodState, grace: int) -> None:
@@ -286,15 +291,5 @@ class PodWorker:
             ended=ended,
         )
         status = pod_status(self.pod, seen, timestamp())
-        self._status.report(self.pod, status)
+        self._status.report(self.pod, status, running=bool(state.running()))
         self.pod = self.pod | {"status": merge(self.pod.get("status", {}), status)}
-
-
-async def _both(*steps: Coroutine[Any, Any, None]) -> None:
-    """Take independent steps at once; what goes wrong first counts, but all are ended before."""
-    results = await asyncio.gather(*steps, return_exceptions=True)
-    for result in results:
-        if isinstance(result, NotStarted):
-            raise OSError(result.message)
-        if isinstance(result, BaseException):
-            raise result

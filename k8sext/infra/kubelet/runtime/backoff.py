@@ -12,6 +12,7 @@ from dataclasses import dataclass
 class _Entry:
     delay: float
     updated: float
+    told: bool = False
 
 
 class Backoff:
@@ -32,6 +33,12 @@ class Backoff:
     def delay(self, key: Hashable) -> float:
         """The whole time that this key has to wait now, for messages."""
         return self._entries[key].delay if key in self._entries else 0
+
+    def tell(self, key: Hashable) -> bool:
+        """Whether this wait is news: True once for each."""
+        entry = self._entries[key]
+        news, entry.told = not entry.told, True
+        return news
 
     def failed(self, key: Hashable, failed_at: float) -> None:
         """Say that a failure at `failed_at` is being tried again: the next wait is twice as long."""

@@ -41,6 +41,13 @@ class PodState:
         return next((sandbox for sandbox in self.sandboxes if sandbox.state == cri.SANDBOX_READY), None)
 
     @property
+    def why_no_sandbox(self) -> str:
+        """Why containers cannot start, in the words of a kubelet; "" if they can."""
+        if self.sandbox:
+            return ""
+        return "pod sandbox is not ready" if self.sandboxes else "no pod sandbox exists"
+
+    @property
     def ip(self) -> str:
         return self.sandbox.network.ip if self.sandbox else ""
 

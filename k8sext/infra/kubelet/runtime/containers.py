@@ -54,11 +54,11 @@ class Containers:
 
     async def start(self, pod: Json, container: Json, state: PodState) -> None:
         """Bring one container to run in the pod's sandbox. Raises NotStarted when it has to wait."""
-        run = state.latest(container["name"])
-        if run and run.state == CREATED and state.is_here(run):
-            await self._start(pod, container, run.id, state)
+        runs = state.runs(container["name"])
+        if runs and runs[0].state == CREATED and state.is_here(runs[0]):
+            await self._start(pod, container, runs[0].id, state)
             return
-        self._wait_after_crash(pod, container, run)
+        self._wait_after_crash(pod, container, next((run for run in runs if run.state == EXITED), None))
         run_id = await self._create(pod, container, state)
         await self._start(pod, container, run_id, state)
         await self._clear(state.runs(container["name"]))
@@ -85,13 +85,14 @@ class Containers:
         await self._runtime.stop_container(run.id, max(grace, SHORTEST_GRACE))
 
     def _wait_after_crash(self, pod: Json, container: Json, run: cri.ContainerStatus | None) -> None:
-        if run is None or run.state != EXITED:
+        if run is None:
             return
         key, ended = (podspec.uid(pod), container["name"], container_hash(container)), run.finished_at / NANOSECONDS
         if wait := self._restarts.remaining(key, ended):
             name = f"{pod['metadata']['name']}_{pod['metadata']['namespace']}({podspec.uid(pod)})"
-            event = f"Back-off restarting failed container {container['name']} in pod {name}"
-            self._events.warning(pod, "BackOff", event, container)
+            if self._restarts.tell(key):  # a pod may have 25 events at once: more of these would cost others
+                event = f"Back-off restarting failed container {container['name']} in pod {name}"
+                self._events.warning(pod, "BackOff", event, container)
             delay = _duration(self._restarts.delay(key))
             message = f"back-off {delay} restarting failed container={container['name']} pod={name}"
             raise NotStarted("CrashLoopBackOff", message, wait)
@@ -120,7 +121,7 @@ class Containers:
                 container,
                 attempt=attempt,
                 target=_target(container, state),
-                image_ref=image.id,
+                image=image,
                 env=variables,
                 command=env.expand_all(container.get("command"), variables),
                 args=env.expand_all(container.get("args"), variables),
@@ -214,11 +215,12 @@ def _check_not_root(pod: Json, container: Json, image: cri.Image) -> None:
     security = part(pod["spec"], "securityContext") | part(container, "securityContext")
     if not security.get("runAsNonRoot"):
         return
-    user = security.get("runAsUser")
+    user, meta = security.get("runAsUser"), pod["metadata"]
+    which = f'(pod: "{meta["name"]}_{meta["namespace"]}({meta["uid"]})", container: {container["name"]})'
     if user == 0:
-        raise ConfigError("container's runAsUser breaks non-root policy")
+        raise ConfigError(f"container's runAsUser breaks non-root policy {which}")
     if user is None and not image.username and not (image.HasField("uid") and image.uid.value):
-        raise ConfigError("container has runAsNonRoot and image will run as root")
+        raise ConfigError(f"container has runAsNonRoot and image will run as root {which}")
 
 
 def _duration(seconds: float) -> str:

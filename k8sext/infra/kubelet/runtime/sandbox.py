@@ -11,7 +11,6 @@ from k8sext.infra.kubelet.pod.events import PodEvents
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.runtime.cache import PodCache, PodState
 from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
-from k8sext.infra.kubelet.runtime.images import NotStarted
 from k8sext.infra.kubelet.runtime.translate import log_directory, sandbox_config
 from k8sext.kube.objects import Json
 from k8sext.kube.request import ApiError
@@ -30,7 +29,7 @@ class Sandboxes:
         return sandbox_config(pod, attempt, log_directory(self._pod_logs, pod))
 
     async def create(self, pod: Json, state: PodState) -> None:
-        """Make a new sandbox, after the last one has been stopped. Raises NotStarted."""
+        """Make a new sandbox, after the last one has been stopped. Raises OSError."""
         if state.sandboxes:
             self._events.normal(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         for old in state.sandboxes:
@@ -48,7 +47,7 @@ class Sandboxes:
                 raise
             message = f"Failed to create pod sandbox: {error}"
             self._events.warning(pod, "FailedCreatePodSandBox", message)
-            raise NotStarted("ContainerCreating", message, 5) from error
+            raise OSError(message) from error
 
     async def stop(self, state: PodState) -> None:
         """Stop every sandbox of a pod."""

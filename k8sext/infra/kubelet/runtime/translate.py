@@ -16,14 +16,21 @@ from k8sext.kube.quantity import parse
 
 CPU_PERIOD = 100_000
 MASKED = [
+    "/proc/asound",
     "/proc/acpi",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/timer_list",
+    "/proc/timer_stats",
     "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ]
+READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+"""Both as in pkg/securitycontext/util.go."""
 
 
 def container_hash(container: Json) -> str:
@@ -83,7 +90,7 @@ def container_config(
     *,
     attempt: int,
     target: str,
-    image_ref: str,
+    image: cri.Image,
     env: dict[str, str],
     command: list[str],
     args: list[str],
@@ -92,7 +99,7 @@ def container_config(
     """The ContainerConfig of one run of a container; `target`: the container whose processes it is to see, or ""."""
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
-        image=cri.ImageSpec(image=image_ref, user_specified_image=container["image"]),
+        image=cri.ImageSpec(image=image.id, user_specified_image=container["image"]),
         command=command,
         args=args,
         working_dir=container.get("workingDir", ""),
@@ -108,6 +115,7 @@ def container_config(
     )
     config.linux.resources.CopyFrom(_resources(container))
     _secure(config.linux.security_context, pod, container)
+    _set_image_user(config.linux.security_context, image)
     if target:
         config.linux.security_context.namespace_options.pid = cri.TARGET
         config.linux.security_context.namespace_options.target_id = target
@@ -153,6 +161,7 @@ def _secure(context: cri.LinuxContainerSecurityContext, pod: Json, container: Js
         setattr(context.selinux_options, name, value)
     if not context.privileged and security.get("procMount") != "Unmasked":
         context.masked_paths.extend(MASKED)
+        context.readonly_paths.extend(READ_ONLY)
 
 
 def _set_user(context: cri.LinuxSandboxSecurityContext | cri.LinuxContainerSecurityContext, security: Json) -> None:
@@ -163,6 +172,17 @@ def _set_user(context: cri.LinuxSandboxSecurityContext | cri.LinuxContainerSecur
     context.supplemental_groups.extend(security.get("supplementalGroups") or [])
     if security.get("fsGroup") is not None:
         context.supplemental_groups.append(security["fsGroup"])
+    if policy := security.get("supplementalGroupsPolicy"):
+        context.supplemental_groups_policy = cri.Strict if policy == "Strict" else cri.Merge
+
+
+def _set_image_user(context: cri.LinuxContainerSecurityContext, image: cri.Image) -> None:
+    """Where the pod names no user it is the image's, by number or by name."""
+    if context.HasField("run_as_user"):
+        return
+    if image.HasField("uid"):
+        context.run_as_user.value = image.uid.value
+    context.run_as_username = image.username
 
 
 def _seccomp(security: Json) -> cri.SecurityProfile:

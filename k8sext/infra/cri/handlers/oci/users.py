@@ -67,7 +67,8 @@ def _asked(security: api.LinuxContainerSecurityContext, image_user: str) -> tupl
     """Return user and group as texts, each a name or a number; no group is "". The request goes before the image."""
     user, _, group = (image_user or "0").partition(":")
     if security.HasField("run_as_user"):
-        user, group = str(security.run_as_user.value), ""
+        asked = str(security.run_as_user.value)  # a kubelet names the image's own user so, and leaves out its group
+        user, group = asked, group if asked == user else ""
     elif security.run_as_username:
         user, group = security.run_as_username, ""
     if security.HasField("run_as_group"):
