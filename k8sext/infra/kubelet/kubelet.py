@@ -72,7 +72,7 @@ async def run_node(spec: NodeSpec, config: Config) -> None:
         csi = CsiVolumes(paths, plugins, Claims(client, references))
         volumes = Volumes(paths, references, csi, environment, config.sync_frequency)
         sandboxes = Sandboxes(runtime, cache, references, events, config.pod_logs(spec.name))
-        images = Images(runtime, events, Backoff(config.crash_loop_base, config.crash_loop_limit))
+        images = Images(runtime, events, Backoff(config.crash_loop_base, config.crash_loop_limit), references)
         handlers = Handlers(runtime, to_pods, dialer)
         restarts = Backoff(config.crash_loop_base, config.crash_loop_limit)
         limits_note = await _why_no_limits(runtime)

@@ -59,6 +59,9 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         self.lists = 0
         """How often somebody looked at the containers."""
         self.ignore_sigterm = False
+        self.password, self.has_missing = "", False
+        """What the registry of the image `missing` wants; whether it has been pulled."""
+        self.pulled_as: list[tuple[str, str]] = []
         self.stopped: list[tuple[str, int]] = []
         """Containers that ignored SIGTERM, with the seconds that each was given before SIGKILL."""
         self._numbers = itertools.count()
@@ -168,11 +171,15 @@ class FakeRuntime(cri_grpc.RuntimeServiceServicer, cri_grpc.ImageServiceServicer
         return cri.ExecSyncResponse(exit_code=self.exec_exit_code, stdout=b"said")
 
     async def ImageStatus(self, request: Any, context: Any) -> Any:
-        if request.image.image.startswith("missing"):
+        if request.image.image.startswith("missing") and not self.has_missing:
             return cri.ImageStatusResponse()
         return cri.ImageStatusResponse(image=cri.Image(id=request.image.image))
 
     async def PullImage(self, request: Any, context: Any) -> Any:
+        self.pulled_as.append((request.auth.username, request.auth.password))
+        if self.password and request.auth.password == self.password:
+            self.has_missing = True
+            return cri.PullImageResponse(image_ref=request.image.image)
         await context.abort(grpc.StatusCode.NOT_FOUND, "no such image anywhere")
 
 
@@ -278,7 +285,7 @@ def _put_together(
     environment = Environment("10.244.1.1", capacity, ("127.0.0.1", 6443), references)
     volumes = Volumes(paths, references, csi, environment, 60)
     sandboxes = Sandboxes(runtime, cache, references, events, folder / "logs")
-    images = Images(runtime, events, Backoff(10, 300))
+    images = Images(runtime, events, Backoff(10, 300), references)
     containers = Containers(
         runtime, images, sandboxes, environment, volumes, handlers, events, Backoff(10, 300), limits_note=""
     )

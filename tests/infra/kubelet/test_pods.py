@@ -173,6 +173,7 @@ def test_hooks_run_after_the_start_and_before_the_end(namespace: Namespace) -> N
         ("echo well > /dev/termination-log", {}, "well\n"),
         ("echo why > /tmp/last; exit 3", {"terminationMessagePath": "/tmp/last"}, "why\n"),
         ("printf 'from the log'; exit 3", {"terminationMessagePolicy": "FallbackToLogsOnError"}, "from the log"),
+        ("echo from the log; exit 3", {"terminationMessagePolicy": "FallbackToLogsOnError"}, "from the log\n"),
         ("echo from the log; exit 3", {}, ""),
     ],
 )
@@ -182,7 +183,7 @@ def test_what_a_container_writes_before_it_ends_stands_in_its_status_and_nowhere
     before = Path("/dev/termination-log").exists()
     namespace.pod("one", script, container=spec, restartPolicy="Never")
     namespace.until(lambda: "terminated" in namespace.status("one")["state"])
-    assert namespace.status("one")["state"]["terminated"].get("message", "").strip() == message.strip()
+    assert namespace.status("one")["state"]["terminated"].get("message", "") == message
     assert Path("/dev/termination-log").exists() == before
 
 

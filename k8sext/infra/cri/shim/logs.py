@@ -30,10 +30,9 @@ class CriLog:
         self._append(entries)
 
     def close(self) -> None:
-        """Log lines that never ended, and close the file."""
-        for stream, rest in self._unfinished.items():
-            if rest:
-                self._append(self._entries(stream, rest))
+        """Log lines that never ended, as partial ones (a reader would add a newline that nobody wrote), and close the
+        file."""
+        self._append([self._entry(stream, b"P", rest) for stream, rest in self._unfinished.items() if rest])
         os.close(self._file)
 
     def reopen(self) -> None:

@@ -29,7 +29,6 @@ FILES = (
 )
 NOT_HONOURED: dict[str, Callable[[Any], bool]] = {
     "evictionResponders": ALWAYS,
-    "imagePullSecrets": ALWAYS,
     "resourceClaims": ALWAYS,
     "resources.claims": ALWAYS,
     "securityContext.fsGroupChangePolicy": _other_than("Always"),

@@ -8,9 +8,11 @@ import time
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod.events import PodEvents
 from k8sext.infra.kubelet.pod.podspec import uid
+from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.runtime.backoff import Backoff
 from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
-from k8sext.kube.objects import Json
+from k8sext.infra.kubelet.runtime.pull_secrets import credentials_for
+from k8sext.kube.objects import Json, parts
 
 RETRY_SECONDS = 10.0
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -37,8 +39,8 @@ class NotStarted(Exception):
 class Images:
     """The images of one node."""
 
-    def __init__(self, runtime: RuntimeClient, events: PodEvents, pulls: Backoff) -> None:
-        self._runtime, self._events, self._pulls = runtime, events, pulls
+    def __init__(self, runtime: RuntimeClient, events: PodEvents, pulls: Backoff, references: References) -> None:
+        self._runtime, self._events, self._pulls, self._references = runtime, events, pulls, references
         self._failures: dict[tuple[str, str], tuple[float, str]] = {}
 
     async def ensure(self, pod: Json, container: Json, sandbox_config: cri.PodSandboxConfig, handler: str) -> cri.Image:
@@ -79,11 +81,16 @@ class Images:
         self._events.normal(pod, "Pulling", f'Pulling image "{name}"', container)
         began = time.monotonic()
         try:
-            await self._runtime.pull_image(cri.PullImageRequest(image=spec, sandbox_config=sandbox_config))
+            secrets, missing = await self._secrets(pod)
+            await self._pull_with(cri.PullImageRequest(image=spec, sandbox_config=sandbox_config), secrets)
             image = await self._runtime.image_status(spec)
         except RuntimeFailure as error:
             if error.is_outage:
                 raise
+            if missing:
+                names = f"({', '.join(missing)}); attempting to pull the image may not succeed."
+                message = f"Unable to retrieve some image pull secrets {names}"
+                self._events.warning(pod, "FailedToRetrieveImagePullSecret", message)
             now = time.time()
             self._pulls.failed(key, now)
             self._failures[key] = (now, f"ErrImagePull: {error.message}")
@@ -98,6 +105,30 @@ class Images:
         )
         self._events.normal(pod, "Pulled", done, container)
         return image
+
+    async def _secrets(self, pod: Json) -> tuple[list[Json], list[str]]:
+        """The pod's imagePullSecrets, and the names of those that are not there."""
+        names = [one["name"] for one in parts(pod["spec"], "imagePullSecrets") if one.get("name")]
+        found = [await self._references.get("secrets", pod["metadata"]["namespace"], name) for name in names]
+        missing = [name for name, secret in zip(names, found, strict=True) if secret is None]
+        return [secret for secret in found if secret is not None], missing
+
+    async def _pull_with(self, request: cri.PullImageRequest, secrets: list[Json]) -> None:
+        """Pull as each user that the Secrets hold for this registry, until one is let in; as nobody if there is none.
+
+        Raises RuntimeFailure, the last one's."""
+        users = credentials_for(request.image.image, secrets)
+        for number, user in enumerate(users, 1):
+            request.auth.CopyFrom(cri.AuthConfig(username=user.username, password=user.password))
+            try:
+                await self._runtime.pull_image(request)
+            except RuntimeFailure as error:
+                if error.is_outage or number == len(users):
+                    raise
+            else:
+                return
+        if not users:
+            await self._runtime.pull_image(request)
 
     def _failed(self, pod: Json, container: Json, reason: str, message: str, retry_in: float) -> NotStarted:
         self._events.warning(pod, "Failed", f"Error: {reason}", container)
