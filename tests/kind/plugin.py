@@ -11,6 +11,7 @@ DIFFERENT = {
         "the real kubelet keeps what the disk said to its log"
     ),
     "test_port_forward_is_refused_in_words": "the real kubelet forwards ports",
+    "test_a_resize_is_put_off_in_words_until_the_container_starts_again": "the real kubelet resizes at once",
 }
 """Tests left out, each with the reason."""
 

@@ -206,6 +206,8 @@ class FakeApi:
             for key in ("podIPs", "hostIPs"):
                 if directive_and_items := body["status"].get(key):
                     assert directive_and_items.pop(0) == {"$patch": "replace"}
+            if "conditions" in body["status"]:
+                body["status"]["conditions"] = [one for one in body["status"]["conditions"] if "$patch" not in one]
             self.statuses.append(body["status"])
             return web.json_response({"metadata": {"resourceVersion": str(next(self._versions))}})
         elif request.method == "POST" and request.path.endswith("/events"):

@@ -344,3 +344,17 @@ def test_a_deployment_rolls_scales_and_answers_through_its_service(namespace: Na
     namespace.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     pods = json.loads(namespace.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
     assert len({pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}) == 3
+
+
+def test_a_resize_is_put_off_in_words_until_the_container_starts_again(namespace: Namespace) -> None:
+    asked = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
+    namespace.pod("one", "while [ ! -e end ]; do sleep 0.1; done", wait="Running", container={"resources": asked})
+    more = {"requests": {"cpu": "150m"}, "limits": {"cpu": "300m"}}
+    patch = json.dumps({"spec": {"containers": [{"name": "main", "resources": more}]}})
+    namespace.kubectl("patch", "pod", "one", "--subresource=resize", "-p", patch)
+    namespace.until(lambda: namespace.condition("one", "PodResizePending") == "True")
+    assert namespace.status("one")["resources"] == asked
+    namespace.kubectl("exec", "one", "--", "touch", "end")
+    namespace.until(lambda: namespace.status("one")["restartCount"] == 1)
+    namespace.until(lambda: namespace.status("one")["resources"] == more)
+    namespace.until(lambda: namespace.condition("one", "PodResizePending") == "")

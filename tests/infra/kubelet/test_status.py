@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod.status import Observation, pod_status
-from k8sext.infra.kubelet.runtime.cache import PodState
+from k8sext.infra.kubelet.runtime.cache import RESOURCES, PodState
 from k8sext.kube.objects import Json
 from tests.infra.kubelet.building import Health, container, created, exited, pod, running, sidecar, state
 
@@ -190,3 +192,19 @@ def test_mounts_and_user_are_told() -> None:
     assert main["user"] == {"linux": {"uid": 1000, "gid": 7, "supplementalGroups": [7, 8]}}
     (main,) = status_of(of, state(running(MAIN)))["containerStatuses"]
     assert "user" not in main
+
+
+def test_a_change_of_resources_waits_for_the_next_start_and_says_so() -> None:
+    small, large = {"requests": {"cpu": "1"}}, {"requests": {"cpu": "2"}}
+    run = running(MAIN)
+    run.annotations[RESOURCES] = json.dumps(small)
+    status = status_of(pod(container("main", resources=large)), state(run))
+    assert status["containerStatuses"][0]["resources"] == small
+    assert status["containerStatuses"][0]["allocatedResources"] == small["requests"]
+    pending = condition(status, "PodResizePending")
+    assert (pending["status"], pending["reason"]) == ("True", "Deferred")
+    assert pending["message"].endswith("started again: [main]")
+    run.annotations[RESOURCES] = json.dumps(large)
+    status = status_of(pod(container("main", resources=large), status=status), state(run))
+    assert "PodResizePending" not in [one["type"] for one in status["conditions"]]
+    assert status["containerStatuses"][0]["resources"] == large

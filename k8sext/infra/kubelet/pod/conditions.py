@@ -6,10 +6,12 @@ changes.
 
 from __future__ import annotations
 
-from k8sext.kube.objects import Json, condition, condition_of
-from k8sext.kube.pod import containers, init_containers, is_sidecar
+from k8sext.kube.objects import Json, condition, condition_of, part
+from k8sext.kube.pod import containers, init_containers, is_sidecar, lasting_containers
 
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESIZE = "PodResizePending"
+"""Only there while a running container has other resources than its pod asks for. Source: KEP-1287."""
 
 Finding = tuple[bool, str, str]
 """Whether it is so, and if not, reason and message."""
@@ -30,7 +32,10 @@ def conditions(pod: Json, statuses: dict[str, Json], phase: str, why_no_sandbox:
         "ContainersReady": containers_ready,
         "PodScheduled": (True, "", ""),
     }
-    return [_condition(kind, findings[kind], condition_of(pod, kind), pod, now) for kind in OWNED]
+    if waiting := _not_resized(pod, statuses):
+        message = f"containers that get their new resources when they are started again: {_names(waiting)}"
+        findings[RESIZE] = (True, "Deferred", message)
+    return [_condition(kind, finding, condition_of(pod, kind), pod, now) for kind, finding in findings.items()]
 
 
 def _condition(kind: str, finding: Finding, old: Json, pod: Json, now: str) -> Json:
@@ -78,6 +83,12 @@ def _ready(pod: Json, containers_ready: Finding) -> Finding:
         elif known["status"] != "True":
             complaints.append(f'the status of pod readiness gate "{kind}" is not "True", but {known["status"]}')
     return not complaints, "ReadinessGatesNotReady" if complaints else "", ", ".join(complaints)
+
+
+def _not_resized(pod: Json, statuses: dict[str, Json]) -> list[str]:
+    """Containers that run with other resources than their pod asks for by now."""
+    running = [c for c in lasting_containers(pod) if "running" in statuses[c["name"]]["state"]]
+    return [c["name"] for c in running if part(c, "resources") != statuses[c["name"]]["resources"]]
 
 
 def _has_started(status: Json) -> bool:

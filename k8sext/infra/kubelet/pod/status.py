@@ -11,10 +11,11 @@ from typing import Protocol
 
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import podspec
-from k8sext.infra.kubelet.pod.conditions import OWNED, conditions
+from k8sext.infra.kubelet.pod.conditions import OWNED, RESIZE, conditions
 from k8sext.infra.kubelet.pod.last_word import last_word
 from k8sext.infra.kubelet.runtime.cache import CREATED, EXITED, NANOSECONDS, RUNNING, PodState
-from k8sext.kube.objects import Json, part, parts, timestamp
+from k8sext.infra.kubelet.runtime.translate import given
+from k8sext.kube.objects import Json, parts, timestamp
 from k8sext.kube.pod import containers, ephemeral_containers, init_containers, is_sidecar
 
 FORGOTTEN = (
@@ -90,7 +91,7 @@ def _container_status(pod: Json, container: Json, seen: Observation, waiting: st
         **_volume_mounts(container),
     }
     if runs:
-        status |= _of_run(runs[0], seen) | _resources(container)
+        status |= _of_run(runs[0], seen) | _resources(given(container, runs[0]))
         if len(runs) > 1 and runs[1].state == EXITED:
             status["lastState"] = _state(runs[1], seen)
     elif "terminated" in (old.get("state") or {}):
@@ -140,9 +141,8 @@ def _volume_mounts(container: Json) -> Json:
     return {"volumeMounts": mounts} if mounts else {}
 
 
-def _resources(container: Json) -> Json:
-    """What the container was given: what it asked for, as its resources are not changed while it runs."""
-    resources = part(container, "resources")
+def _resources(resources: Json) -> Json:
+    """What the container was given."""
     allocated = {"allocatedResources": resources["requests"]} if resources.get("requests") else {}
     return {"resources": resources, **allocated}
 
@@ -214,7 +214,7 @@ def _exit_code(status: Json) -> int | None:
 
 def merge(status: Json, told: Json) -> Json:
     """What the API server shows once it has been told."""
-    others = [condition for condition in status.get("conditions") or [] if condition["type"] not in OWNED]
+    others = [condition for condition in status.get("conditions") or [] if condition["type"] not in (*OWNED, RESIZE)]
     return status | told | {"conditions": [*others, *told["conditions"]]}
 
 

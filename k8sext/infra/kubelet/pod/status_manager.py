@@ -9,9 +9,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from k8sext.infra.kubelet.pod.conditions import RESIZE
 from k8sext.infra.kubelet.pod.podspec import TERMINAL, is_terminal, path, uid
 from k8sext.infra.kubelet.shown import covers
-from k8sext.kube.objects import Json, key_of
+from k8sext.kube.objects import Json, condition_of, key_of
 from k8sext.kube.request import STRATEGIC_MERGE_PATCH, ApiError, Unreachable, request
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class StatusManager:
 def _as_patch(status: Json) -> Json:
     """The strategic merge patch that makes the server show this status and no other."""
     own = {key: [{"$patch": "replace"}, *status[key]] for key in LISTS_OF_OUR_OWN if key in status}
+    if "conditions" in status and not condition_of({"status": status}, RESIZE):
+        own["conditions"] = [*status["conditions"], {"$patch": "delete", "type": RESIZE}]
     return status | own
 
 

@@ -19,6 +19,8 @@ from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
 POD_NAME, POD_NAMESPACE, POD_UID = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"
 CONTAINER_NAME = "io.kubernetes.container.name"
 HASH, RESTART_COUNT = "io.kubernetes.container.hash", "io.kubernetes.container.restartCount"
+RESOURCES = "k8sext.dev/container.resources"
+"""What the run was given, as JSON. Other kubelets keep it in a file of their own."""
 
 RUNNING, CREATED, EXITED = cri.CONTAINER_RUNNING, cri.CONTAINER_CREATED, cri.CONTAINER_EXITED
 NANOSECONDS = 1_000_000_000

@@ -9,7 +9,15 @@ from pathlib import Path
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import podspec
 from k8sext.infra.kubelet.pod.network_files import RESOLV_CONF, dns_config, host_name
-from k8sext.infra.kubelet.runtime.cache import CONTAINER_NAME, HASH, POD_NAME, POD_NAMESPACE, POD_UID, RESTART_COUNT
+from k8sext.infra.kubelet.runtime.cache import (
+    CONTAINER_NAME,
+    HASH,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    RESOURCES,
+    RESTART_COUNT,
+)
 from k8sext.kube.objects import Json, part, parts
 from k8sext.kube.pod import containers
 from k8sext.kube.quantity import parse
@@ -36,6 +44,12 @@ READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 def container_hash(container: Json) -> str:
     """What, when it changes, makes a running container out of date: its name and image, nothing else can be edited."""
     return f"{zlib.crc32(json.dumps([container['name'], container['image']]).encode()):x}"
+
+
+def given(container: Json, run: cri.ContainerStatus) -> Json:
+    """The resources that a run was made with, whatever its pod asks for by now."""
+    noted = run.annotations.get(RESOURCES)
+    return json.loads(noted) if noted else part(container, "resources")
 
 
 def log_directory(pod_logs: Path, pod: Json) -> Path:
@@ -106,7 +120,11 @@ def container_config(
         envs=[cri.KeyValue(key=name, value=value.encode(errors="surrogateescape")) for name, value in env.items()],
         mounts=mounts,
         labels=pod_labels(pod) | {CONTAINER_NAME: container["name"]},
-        annotations={HASH: container_hash(container), RESTART_COUNT: str(attempt)},
+        annotations={
+            HASH: container_hash(container),
+            RESTART_COUNT: str(attempt),
+            RESOURCES: json.dumps(part(container, "resources")),
+        },
         log_path=f"{container['name']}/{attempt}.log",
         stdin=container.get("stdin", False),
         stdin_once=container.get("stdinOnce", False),
