@@ -80,8 +80,8 @@ class Images:
             raise self._failed(pod, container, "ImagePullBackOff", f'Back-off pulling image "{name}": {cause}', wait)
         self._events.normal(pod, "Pulling", f'Pulling image "{name}"', container)
         began = time.monotonic()
+        secrets, missing = await self._secrets(pod)
         try:
-            secrets, missing = await self._secrets(pod)
             await self._pull_with(cri.PullImageRequest(image=spec, sandbox_config=sandbox_config), secrets)
             image = await self._runtime.image_status(spec)
         except RuntimeFailure as error:
