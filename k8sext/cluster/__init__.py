@@ -70,13 +70,13 @@ class Cluster:
 
     @property
     def server(self) -> str:
-        """The API server's address, as https://127.0.0.1:6443."""
-        return self.layout.read_config()["server"]
+        """The API server's address, as https://127.0.0.1:6443. Raises ClusterError when the cluster is gone."""
+        return self.layout.config_in_use()["server"]
 
     @property
     def programs(self) -> dict[str, Path]:
         """The programs it runs on, kubectl among them, by name."""
-        return {name: Path(path) for name, path in self.layout.read_config()["programs"].items()}
+        return {name: Path(path) for name, path in self.layout.config_in_use()["programs"].items()}
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """What kubectl prints. Raises ClusterError with kubectl's own message when it fails."""

@@ -26,7 +26,7 @@ def run(program: Path | str, *arguments: str, environment: Mapping[str, str], in
 def kubectl(layout: Layout, *arguments: str) -> str:
     """What the kubectl of a cluster prints, as its administrator. Raises ClusterError."""
     environment = {"KUBECONFIG": str(layout.kubeconfig), "KUBECACHEDIR": str(layout.kubectl_cache)}
-    return run(layout.read_config()["programs"]["kubectl"], *arguments, environment=environment)
+    return run(layout.config_in_use()["programs"]["kubectl"], *arguments, environment=environment)
 
 
 def usual_files() -> str:

@@ -93,6 +93,12 @@ class Layout:
             raise ClusterError(f"{self.config} is damaged: remove the cluster with `k8sext down` and start it anew.")
         return config
 
+    def config_in_use(self) -> dict[str, Any]:
+        """What `up` decided for a cluster that we use. Raises ClusterError where it was removed in the meantime."""
+        if not (config := self.read_config()):
+            raise ClusterError(f"The cluster {self.name} is gone: start it again with `k8sext up`.")
+        return config
+
     def read_state(self) -> dict[str, Any]:
         """The supervisor's last word, {} where there is none."""
         return read_json(self.state)

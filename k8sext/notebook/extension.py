@@ -63,10 +63,10 @@ def forget_when_done(ipython: Any) -> None:
 
 def _advice(cluster: Cluster, command: str) -> str:
     """What to do about a command that failed because the cluster is gone, "" when that is not why."""
-    address = urlsplit(cluster.server)
     try:
+        address = urlsplit(cluster.server)
         socket.create_connection((address.hostname or "", address.port or 443), 1.0).close()
-    except OSError:
+    except (OSError, ClusterError):
         return f"the cluster does not answer: {FIRST_CELL}, which starts it"
     return ""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from k8sext.cluster import Cluster, ClusterError
+from k8sext.cluster import Cluster, ClusterError, paths
 from k8sext.notebook import extension
 
 
@@ -85,3 +86,11 @@ def test_a_command_that_failed_because_the_cluster_is_gone_says_what_to_do(clust
     assert extension._advice(cluster, "kubectl get nodes") == ""
     gone: Any = SimpleNamespace(server="https://127.0.0.1:1")
     assert "first cell, %load_ext k8sext" in extension._advice(gone, "kubectl get nodes")
+
+
+def test_a_cluster_that_was_taken_down_has_no_address_and_says_so(tmp_path: Path) -> None:
+    removed = Cluster("gone", "embedded", paths.layout("gone", tmp_path))
+    assert "first cell, %load_ext k8sext" in extension._advice(removed, "kubectl get nodes")
+    for ask in (lambda: removed.server, lambda: removed.programs, lambda: removed.kubectl("get", "nodes")):
+        with pytest.raises(ClusterError, match="The cluster gone is gone: start it again with `k8sext up`"):
+            ask()

@@ -12,6 +12,7 @@ import pytest
 
 from k8sext.cluster import Cluster, environment
 from tests.notebooks.pages import NOTEBOOKS, read_source, sources
+from tests.support.eventually import eventually
 from tests.support.namespace import OwnNamespace, fresh_namespace
 
 pytestmark = pytest.mark.cluster
@@ -24,6 +25,8 @@ def other(cluster: Cluster) -> Iterator[OwnNamespace]:
     """A namespace with a report in it, as another notebook has one."""
     cluster.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", CRD)
+    # namespaces of tests before this one may still be on their way out
+    eventually(lambda: not cluster.kubectl("get", "weatherreports", "--all-namespaces", "-o", "name"))
     with fresh_namespace(cluster, "two") as name:
         namespace = OwnNamespace(cluster, name)
         namespace.until(lambda: namespace.kubectl("apply", "-f", str(MANIFESTS / "cr.yaml")))

@@ -74,6 +74,7 @@ def test_every_entry_can_match(entry: Entry) -> None:
                 node.name for node in ast.walk(ast.parse(where.read_text())) if isinstance(node, ast.FunctionDef)
             ]
             assert test in functions, f"there is no {name} any more"
-        files = [*where.rglob("*.py")] if where.is_dir() else [where, *where.parent.glob("conftest.py")]
+        above = [file for folder in where.parents for file in folder.glob("conftest.py")]
+        files = [*where.rglob("*.py")] if where.is_dir() else [where, *above]
         sources = [file.read_text() for file in [*files, *(ROOT / "k8sext" / "infra").rglob("*.py")]]
         assert any(entry.reason in text for text in sources), f"nothing in {path} is skipped for this reason any more"

@@ -95,7 +95,7 @@ def add(
         if index is None:
             raise ClusterError("255 nodes that run pods are the most: remove one with `k8sext node rm NAME`.")
         wanted.specs[name] = replace(spec, index=index)
-        _credentials(layout, wanted.specs[name], layout.read_config()["server"])
+        _credentials(layout, wanted.specs[name], layout.config_in_use()["server"])
     try:
         _wait(layout, name, "to be Ready", lambda found: found is not None and takes_pods(found))
     except BaseException:
