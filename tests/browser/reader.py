@@ -54,7 +54,7 @@ def saved(lab: Lab, page: Page, name: str, code_cells: int) -> list[dict[str, An
     def written() -> bool:
         return [cell["execution_count"] for cell in _code(file)] == list(range(1, code_cells + 1))
 
-    eventually(written, within=60)
+    eventually(written, within=60, not_yet=ValueError)  # the server writes it in place
     return _code(file)
 
 
