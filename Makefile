@@ -43,11 +43,15 @@ test: check pytest notebooks-test ## all checks, unit and integration tests, and
 # plain defect: the exit code is that of the first run.
 SIDE_BY_SIDE = $(BIN)/python -m tests.support.side_by_side tests --ignore=tests/browser
 
+# Two kubelets are held against each other by what they do when: nothing may run beside them.
+ALONE = $(BIN)/pytest tests/infra/kubelet/differential -m alone
+
 pytest: setup ## the tests but those marked slow, and the browser's
 	$(SIDE_BY_SIDE) -m "not slow"
 
 slow-test: setup ## rounds of faults, rare accidents, other people's clusters, builds
-	$(SIDE_BY_SIDE) -m slow
+	$(SIDE_BY_SIDE) -m "slow and not alone"
+	$(ALONE)
 
 # The browser's tests stand apart: Playwright keeps an event loop running, and no other may run beside it.
 browser-test: setup ## notebooks in JupyterLab, where there is a Chromium
@@ -60,7 +64,8 @@ test-kind: setup ## every notebook, and the tests of nodes, on a real kind clust
 	$(BIN)/python -m tests.kind
 
 test-all: check notebooks-test ## everything, with long rounds of faults; each notebook in a browser, twice, alone and in shuffled order
-	$(BIN)/pytest tests --ignore=tests/browser --long -n auto --dist loadfile
+	$(BIN)/pytest tests --ignore=tests/browser --long -n auto --dist loadfile -m "not alone"
+	$(ALONE) --long
 	$(BIN)/pytest tests/browser --long
 	$(BIN)/python -m tests.notebooks --alone --shuffled --twice
 

@@ -70,7 +70,7 @@ class Maker:
         dice = self.dice
         kind = dice.choice(["lasts"] * 4 + ["ends"] * 3 + ["missing", "no image", "no key", "root"])
         if kind == "ends":
-            container = self.container(name, self.ending(name, [0, 0, 1, 7, "KILL", "TERM"]))
+            container = self.container(name, self.ending(name, [0, 0, 1, 7, 137]))
             if dice.random() < 0.3:
                 self.add_restart_rules(container)
             return container
@@ -105,13 +105,12 @@ class Maker:
         heard = f"trap '{say(name, 'told')}; {message}{last}' TERM; "
         return f"{heard}{say(name, 'start')}; while :; do sleep 0.2; done"
 
-    def ending(self, name: str, ways: list[Any]) -> str:
+    def ending(self, name: str, codes: list[int]) -> str:
         """A script that ends by itself."""
-        after, way = self.dice.choice([0, 0.5, 2]), self.dice.choice(ways)
+        after = self.dice.choice([0, 0.5, 2])
         message = "echo the end > /dev/termination-log; " if self.dice.random() < 0.3 else ""
-        last = f"exit {way}" if isinstance(way, int) else f"kill -{way} $$; sleep 5"
         self.busy += after + 3
-        return f"{say(name, 'start')}; sleep {after}; {message}{last}"
+        return f"{say(name, 'start')}; sleep {after}; {message}exit {self.dice.choice(codes)}"
 
     def add_probes(self, container: Json) -> None:
         dice = self.dice
