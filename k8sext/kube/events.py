@@ -91,6 +91,8 @@ class EventRecorder:
                 await self._write(*note)
             except (ApiError, Unreachable) as error:
                 log.debug("an event was lost: %s", error)
+            except Exception:  # one note that cannot be written must not be the last
+                log.exception("an event was lost: %s", note)
             finally:
                 self._queue.task_done()
 

@@ -89,3 +89,12 @@ async def test_a_server_that_refuses_events_disturbs_nobody(script: Script, clie
         recorder.event(reference_to(POD), "Normal", "One", "is lost")
         recorder.event(reference_to(POD), "Normal", "Two", "is kept")
     assert [body["reason"] for _, _, body in log] == ["Two"]
+
+
+async def test_a_note_that_cannot_be_written_is_not_the_last(script: Script, client: ApiClient) -> None:
+    log: list[tuple[str, str, Any]] = []
+    script.steps = [accept(log)]
+    async with EventRecorder(client, "kubelet") as recorder:
+        recorder.event({"kind": "Pod", "uid": "u1"}, "Normal", "One", "about something without a name")
+        recorder.event(reference_to(POD), "Normal", "Two", "is kept")
+    assert [body["reason"] for _, _, body in log] == ["Two"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -42,7 +43,8 @@ async def _serve(options: argparse.Namespace) -> None:
         pool = asyncio.create_task(NodePool(machine, options.nodes, options.root_dir, options.socket_dir).run())
         await asyncio.wait([pool, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
         pool.cancel()
-        await asyncio.gather(pool, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await pool  # raises what it died of
         return
     listen = Path(options.listen)
     server = NodeServer(

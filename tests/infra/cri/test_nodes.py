@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from k8sext.infra.cri import __main__ as server
 from k8sext.infra.cri.proto import api_pb2 as api
+from k8sext.infra.cri.server import NodePool
 from tests.support.eventually import eventually_async
 
 
@@ -147,3 +150,17 @@ def test_help_names_the_options() -> None:
         option in done.stdout
         for option in ("--nodes", "--root-dir", "--socket-dir", "--listen", "--root", "--loopback")
     )
+
+
+async def test_a_server_whose_nodes_cannot_be_served_any_more_says_what_it_died_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(_: NodePool) -> None:
+        raise ZeroDivisionError("of the pool")
+
+    monkeypatch.setattr(NodePool, "run", die)
+    places = ["--root-dir", str(tmp_path / "root"), "--socket-dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["cri", "--nodes", str(tmp_path / "nodes.json"), *places])
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", lambda *_: None)
+    with pytest.raises(ZeroDivisionError, match="of the pool"):
+        await server._serve(server._options(server._parser()))

@@ -21,6 +21,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.healthy: bool | None = True
+        self.error: Exception | None = None
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.prober = Prober(
@@ -29,6 +30,8 @@ class Watched:
 
     async def ask(self, _: Json, __: Any, probe: Json) -> tuple[bool | None, str]:
         self.asked.append(probe["name"])
+        if self.error:
+            raise self.error
         return self.healthy, "ill"
 
     def watch(self, *kinds: str, known: Json | None = None, **probe: Any) -> None:
@@ -90,6 +93,15 @@ async def test_an_answer_that_nobody_gave_is_no_failure(main: Watched) -> None:
     assert (main.prober.failure("main-0"), main.complaints) == ("", [])
     main.healthy = False
     await eventually_async(lambda: main.prober.failure("main-0") == "liveness")
+
+
+async def test_an_error_that_nobody_foresaw_neither_counts_nor_ends_the_asking(main: Watched) -> None:
+    main.error = ZeroDivisionError("of a probe")
+    main.watch("liveness", "readiness", failureThreshold=1)
+    await eventually_async(lambda: main.asked.count("liveness") > 2 and main.asked.count("readiness") > 2)
+    assert not main.complaints and not main.prober.failure("main-0")
+    main.error = None
+    await eventually_async(lambda: main.prober.ready("main-0"))
 
 
 async def test_a_pod_that_ends_is_asked_for_readiness_alone(main: Watched) -> None:

@@ -11,6 +11,7 @@ import pytest
 from k8sext.infra.kubelet.pod.admission import Rejection
 from k8sext.infra.kubelet.pod.worker import PodWorker
 from k8sext.kube.objects import Json
+from k8sext.kube.request import request
 from tests.infra.kubelet.building import container, pod, sidecar
 from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, Parts, surroundings
 from tests.support.eventually import eventually_async
@@ -376,3 +377,22 @@ async def test_the_name_of_another_is_left_alone(stage: Stage) -> None:
     stage.worker.gone()
     await asyncio.wait_for(stage.task, 15)
     assert not stage.api.deleted
+
+
+async def test_a_status_that_an_unforeseen_error_held_up_is_told_with_the_next_look(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[Exception] = []
+
+    async def fail_once(*arguments: object, **options: object) -> Json:
+        if failures:
+            raise failures.pop()
+        return await request(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("k8sext.infra.kubelet.pod.status_manager.request", fail_once)
+    stage.play(pod(MAIN, policy="Never"))
+    await stage.until(lambda: stage.api.phases[-1:] == ["Running"])
+    failures.append(ZeroDivisionError("of a patch"))
+    stage.runtime.end("main", 0)
+    await stage.until(lambda: waking(stage) or stage.api.phases[-1] == "Succeeded")
+    assert not failures

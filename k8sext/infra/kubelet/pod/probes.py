@@ -6,6 +6,7 @@ Source: "Liveness, Readiness, and Startup Probes" in the Kubernetes documentatio
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.runtime.cache import NANOSECONDS
 from k8sext.kube.objects import Json
+
+log = logging.getLogger(__name__)
 
 KINDS = ("startup", "liveness", "readiness")
 
@@ -94,7 +97,11 @@ class Prober:
         await asyncio.sleep(max(0.0, begin - time.time()))
         in_a_row, last = 0, None
         while True:
-            healthy, output = await self.ask(container, run, probe)
+            try:
+                healthy, output = await self.ask(container, run, probe)
+            except Exception:  # whoever stops asking leaves a dead container running
+                log.exception("the %s probe of %s could not be asked", kind, container["name"])
+                healthy, output = None, ""
             if self._ending and kind != "readiness":
                 return
             if healthy is None:  # an answer that nobody gave is no failure

@@ -48,7 +48,9 @@ class StatusManager:
             status = kept | {"phase": self._phase}
         self._phase = status["phase"]
         if self._wanted or self._told:
-            if status != (self._wanted[1] if self._wanted else self._told):
+            # what is wanted and not under way was given up by an error that nobody knew
+            given_up = self._wanted and self._task and self._task.done()
+            if given_up or status != (self._wanted[1] if self._wanted else self._told):
                 self._want(pod, status)
         elif covers(pod.get("status", {}), status):
             self._told, self._told_at = status, _version(pod)
