@@ -207,15 +207,21 @@ def down(layout: Layout) -> bool:
 
 def _stop(layout: Layout) -> None:
     """End the supervisor, and with it all programs; a supervisor that does not end in time is killed."""
-    if pid := supervisor.running_pid(layout):
-        deadline = time.monotonic() + STOP_LIMIT
-        os.kill(pid, signal.SIGTERM)
-        while supervisor.is_running(layout):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.03)
+    deadline = time.monotonic() + STOP_LIMIT
+    _signal_supervisor(layout, signal.SIGTERM)
+    while supervisor.is_running(layout):
+        if time.monotonic() > deadline:
+            _signal_supervisor(layout, signal.SIGKILL)
+        time.sleep(0.03)
     cri.stop_all(layout.nodes, layout.sockets)
     shutil.rmtree(layout.sockets, ignore_errors=True)
+
+
+def _signal_supervisor(layout: Layout, number: signal.Signals) -> None:
+    """Signal who holds the lock now, if anybody: a number that was read before may be another process's by then."""
+    with contextlib.suppress(ProcessLookupError):
+        if pid := supervisor.running_pid(layout):
+            os.kill(pid, number)
 
 
 def status(layout: Layout) -> Json:
