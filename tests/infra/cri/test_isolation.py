@@ -188,7 +188,7 @@ async def test_without_mounts_the_service_account_comes_by_environment(folder: P
     await runtime.ended(
         await runtime.shell("echo $K8SEXT_SERVICEACCOUNT_DIR; cat $KUBECONFIG", mounts=mounts, envs=envs)
     )
-    first, *rest = [line.removeprefix("stdout F ") for line in runtime.log()]
+    first, *rest = [line.split(" ", 2)[2] for line in runtime.log()]
     assert first == str(token)
     kubeconfig = json.loads("".join(rest))
     assert kubeconfig["clusters"][0]["cluster"] == {
