@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -127,15 +128,17 @@ def _margin(first: str, second: str) -> float:
     return 3.0 if first.endswith("start") and second.endswith("start") else 1.0
 
 
-def events(real: list[Json], ours: list[Json]) -> list[str]:
+def events(spec: Json, real: list[Json], ours: list[Json]) -> list[str]:
     """Which events one side has and the other has not. A pod that has said so much that its kubelet may be made
-    silent (25 events at once) is left out."""
+    silent (25 events at once) is left out; so is what a healthy probe says that meets the end of its container."""
+    ill = {f"spec.containers{{{one['name']}}}" for one in spec["containers"] if '["false"]' in json.dumps(one)}
     if any(sum(one.get("count", 1) for one in side) >= ALLOWANCE for side in (real, ours)):
         return []
     told = {
         name: {(one["reason"], one["involvedObject"].get("fieldPath", "")) for one in side if one["reason"] in REASONS}
         for name, side in (("real", real), ("ours", ours))
     }
+    told = {name: {one for one in side if one[0] != "Unhealthy" or one[1] in ill} for name, side in told.items()}
     return [
         f"event only on {name}: {event}"
         for name, other in (("real", "ours"), ("ours", "real"))

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="the real kubelet wants root"),
 ]
-AT_ONCE = 12
+AT_ONCE = 6
 PATIENCE = 90.0
 """Seconds after which two kubelets that do not agree have disagreed."""
 
@@ -69,7 +69,7 @@ def run(both: TwoKubelets, case: Case) -> Found:
         both.create(case, side)
     if case.deleted_after is None:
         found.differences += agree(both, case, names)
-        found.differences += compare.events(*(both.events(names[side]) for side in SIDES))
+        found.differences += compare.events(case.spec, *(both.events(names[side]) for side in SIDES))
     else:
         time.sleep(case.deleted_after)
     for side in SIDES:
