@@ -103,6 +103,15 @@ def test_what_a_probe_finds_dead_is_killed_in_the_time_that_the_probe_gives(kind
     assert (reason, seconds) == (f"Container main failed {kind} probe, will be restarted", grace)
 
 
+def test_a_sidecar_that_a_probe_finds_dead_starts_again_whatever_the_pods_policy() -> None:
+    spec = sidecar("proxy", livenessProbe={})
+    plan = next_step(
+        pod(MAIN, init=(spec,), policy="Never"), state(running(spec)), Health(failed={"proxy-0": "liveness"})
+    )
+    ((_, reason, _, again),) = plan.kill
+    assert (reason, again) == ("Init container proxy failed liveness probe", spec)
+
+
 def test_a_new_image_replaces_the_container() -> None:
     of = pod(container("main", image="busybox:2"))
     assert step(of, state(running(MAIN))) == "kill main-0"

@@ -122,6 +122,8 @@ def _keep_running(plan: Plan, pod: Json, container: Json, state: PodState, healt
         elif failure := health.failure(run.id):
             again = container if podspec.restart_policy(pod, container) != "Never" else None
             reason = f"Container {container['name']} failed {failure} probe{', will be restarted' if again else ''}"
+            if is_sidecar(container):
+                reason = f"Init container {container['name']} failed {failure} probe"
             grace = container[f"{failure}Probe"].get("terminationGracePeriodSeconds")
             plan.kill.append(Kill(run, reason, grace, again))
     elif run.state != EXITED or podspec.should_restart(pod, container, run.exit_code):
