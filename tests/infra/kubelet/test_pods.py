@@ -54,7 +54,7 @@ def test_a_container_that_crashes_is_started_again_and_then_waits(namespace: Nam
     namespace.until(waits, within=180)
     assert status["restartCount"] >= 1
     assert status["lastState"]["terminated"]["exitCode"] == 7
-    assert re.match(r"back-off \d+0s restarting failed container=main", status["state"]["waiting"]["message"])
+    assert re.match(r"back-off (\d+m)?\d+0s restarting failed container=main", status["state"]["waiting"]["message"])
     assert namespace.get("pod", "one")["status"]["phase"] == "Running"
     namespace.until(lambda: "BackOff" in namespace.reasons("one"))
 
