@@ -112,6 +112,16 @@ def test_a_sidecar_that_a_probe_finds_dead_starts_again_whatever_the_pods_policy
     assert (reason, again) == ("Init container proxy failed liveness probe", spec)
 
 
+def test_the_last_container_of_a_pod_that_never_restarts_is_stopped_as_the_pod() -> None:
+    spec = container("main", livenessProbe={"terminationGracePeriodSeconds": 1})
+    found = Health(failed={"main-0": "liveness"})
+    (kill,) = next_step(pod(spec, policy="Never"), state(running(spec)), found).kill
+    assert (kill.reason, kill.grace, kill.again) == ("Stopping container main", None, None)
+    of = pod(spec, container("other"), policy="Never")
+    (kill,) = next_step(of, state(running(spec), running(container("other"))), found).kill
+    assert (kill.reason, kill.grace, kill.again) == ("Container main failed liveness probe", 1, None)
+
+
 def test_a_new_image_replaces_the_container() -> None:
     of = pod(container("main", image="busybox:2"))
     assert step(of, state(running(MAIN))) == "kill main-0"

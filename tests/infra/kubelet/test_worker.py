@@ -337,7 +337,7 @@ async def test_what_a_probe_finds_dead_starts_again_however_it_ends(stage: Stage
     stage.play(pod(container("main", livenessProbe=probe), policy=policy))
     await stage.until(lambda: "Killing" in [reason for reason, _ in stage.api.events])
     said = next(message for reason, message in stage.api.events if reason == "Killing")
-    assert said == f"Container main failed liveness probe{', will be restarted' if again else ''}"
+    assert said == ("Container main failed liveness probe, will be restarted" if again else "Stopping container main")
     if again:
         await stage.until(lambda: stage.runtime.calls.count("StartContainer") > 1)
     else:

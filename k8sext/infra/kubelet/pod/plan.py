@@ -61,7 +61,21 @@ def next_step(pod: Json, state: PodState, health: Health) -> Plan:
     if _initialise(plan, pod, state, health):
         for container in containers(pod):
             _keep_running(plan, pod, container, state, health)
+        if _ends_the_pod(plan, pod, state):  # then it is the pod that is stopped, in the pod's own time
+            plan.kill = [Kill(kill.run, f"Stopping container {kill.run.metadata.name}") for kill in plan.kill]
     return plan
+
+
+def _ends_the_pod(plan: Plan, pod: Json, state: PodState) -> bool:
+    """Whether nothing but sidecars is left once what is to be killed is gone."""
+    killed = {kill.run.id for kill in plan.kill}
+    latest = [state.latest(container["name"]) for container in containers(pod)]
+    return (
+        bool(killed)
+        and not plan.start
+        and not any(kill.again for kill in plan.kill)
+        and all(run and (run.id in killed or run.state == EXITED) for run in latest)
+    )
 
 
 def _has_finished(pod: Json, state: PodState) -> bool:

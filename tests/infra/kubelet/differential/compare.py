@@ -123,6 +123,10 @@ def order(real: list[tuple[float, str]], ours: list[tuple[float, str]]) -> list[
     ]
 
 
+def _event(one: Json) -> tuple[str, str, str]:
+    return one["reason"], one["involvedObject"].get("fieldPath", ""), plain(one["message"])
+
+
 def _margin(first: str, second: str) -> float:
     """Seconds by which two lines have to be apart to be in an order: many scripts begin at once, and slowly."""
     return 3.0 if first.endswith("start") and second.endswith("start") else 1.0
@@ -135,7 +139,7 @@ def events(spec: Json, real: list[Json], ours: list[Json]) -> list[str]:
     if any(sum(one.get("count", 1) for one in side) >= ALLOWANCE for side in (real, ours)):
         return []
     told = {
-        name: {(one["reason"], one["involvedObject"].get("fieldPath", "")) for one in side if one["reason"] in REASONS}
+        name: {_event(one) for one in side if one["reason"] in REASONS}
         for name, side in (("real", real), ("ours", ours))
     }
     told = {name: {one for one in side if one[0] != "Unhealthy" or one[1] in ill} for name, side in told.items()}

@@ -63,6 +63,9 @@ class Maker:
             container["restartPolicy"] = "Always"
             if self.dice.random() < 0.4:
                 container["startupProbe"] = self.probe("true", initialDelaySeconds=self.dice.choice([0, 2]))
+            elif self.dice.random() < 0.3:
+                container["livenessProbe"] = self.probe("false", failureThreshold=2, initialDelaySeconds=1)
+                self.busy += 5
             return container
         return self.container(name, self.ending(name, [0, 0, 0, 3]))
 
@@ -129,8 +132,8 @@ class Maker:
             self.busy += 8
 
     def probe(self, command: str, **more: int) -> Json:
-        patience = {"timeoutSeconds": 10} if command == "true" else {}  # the machine may be busy
-        return {"exec": {"command": [command]}, "periodSeconds": 1} | patience | more
+        # ten seconds, as the machine may be busy
+        return {"exec": {"command": [command]}, "periodSeconds": 1, "timeoutSeconds": 10} | more
 
     def add_hooks(self, container: Json, name: str) -> None:
         dice = self.dice
