@@ -34,16 +34,31 @@ def open_notebook(lab: Lab, page: Page, name: str) -> Locator:
     return panel
 
 
-def run_all(page: Page, panel: Locator, code_cells: int | None = None) -> None:
-    """Clear all outputs, run all cells, and, where their number is given, wait until the last one is done."""
+def run_all(page: Page, panel: Locator, code_cells: int) -> None:
+    """Clear all outputs, run all cells, and wait until the last one is done."""
+    start_all(page, panel)
+    wait_for_all(panel, code_cells)
+
+
+def start_all(page: Page, panel: Locator) -> None:
+    """Clear all outputs and begin to run all cells."""
     page.get_by_role("menuitem", name="Edit", exact=True).click()
     page.get_by_text("Clear Outputs of All Cells", exact=True).click()
-    last = panel.locator(".jp-CodeCell .jp-InputPrompt").last
-    expect(last).to_have_text("[ ]:")
+    expect(_last_prompt(panel)).to_have_text("[ ]:")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    if code_cells is not None:
-        expect(last).to_have_text(f"[{code_cells}]:", timeout=RUN)
+
+
+def wait_for_all(panel: Locator, code_cells: int) -> None:
+    """Wait until the last cell is done."""
+    expect(_last_prompt(panel)).to_have_text(f"[{code_cells}]:", timeout=RUN)
+
+
+def check_cells(cells: list[dict[str, Any]]) -> None:
+    """Only those cells failed that say so."""
+    for cell in cells:
+        failed = [output for output in cell["outputs"] if output["output_type"] == "error"]
+        assert bool(failed) == ("raises-exception" in cell["metadata"].get("tags", [])), (cell["source"], failed)
 
 
 def saved(lab: Lab, page: Page, name: str, code_cells: int) -> list[dict[str, Any]]:
@@ -68,6 +83,10 @@ def end_kernels(lab: Lab, page: Page) -> None:
 def code_cells(file: Path) -> int:
     """How many code cells a notebook has that do something."""
     return len(_code(file))
+
+
+def _last_prompt(panel: Locator) -> Locator:
+    return panel.locator(".jp-CodeCell .jp-InputPrompt").last
 
 
 def _code(file: Path) -> list[dict[str, Any]]:

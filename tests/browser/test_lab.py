@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.reader import Lab, code_cells, end_kernels, open_notebook, run_all, saved
+from tests.browser.reader import Lab, check_cells, code_cells, end_kernels, open_notebook, run_all, saved
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster]
 
@@ -39,8 +39,6 @@ def test_all_cells_of_a_notebook_run_and_only_those_fail_that_say_so(
         run_all(page, panel, count)
         expect(panel).to_contain_text("Connected: kubectl v1.37")
         expect(panel.get_by_text("Error displaying widget")).to_have_count(0)
-        for cell in saved(lab, page, notebook.name, count):
-            failed = [output for output in cell["outputs"] if output["output_type"] == "error"]
-            assert bool(failed) == ("raises-exception" in cell["metadata"].get("tags", [])), (cell["source"], failed)
+        check_cells(saved(lab, page, notebook.name, count))
     finally:
         end_kernels(lab, page)

@@ -8,7 +8,17 @@ import sys
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.reader import RUN, Lab, code_cells, end_kernels, open_notebook, run_all, saved
+from tests.browser.reader import (
+    RUN,
+    Lab,
+    check_cells,
+    code_cells,
+    end_kernels,
+    open_notebook,
+    saved,
+    start_all,
+    wait_for_all,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster]
 ALONE = "01-extension-points.ipynb"
@@ -27,10 +37,8 @@ def run_cell(page: Page, panel: Locator, number: int) -> Locator:
     return cell.locator(".jp-OutputArea")
 
 
-def check_cells(lab: Lab, page: Page, name: str) -> None:
-    for cell in saved(lab, page, name, code_cells(lab.folder / name)):
-        failed = [output for output in cell["outputs"] if output["output_type"] == "error"]
-        assert bool(failed) == ("raises-exception" in cell["metadata"].get("tags", [])), (cell["source"], failed)
+def take_the_cluster_down() -> None:
+    subprocess.run([sys.executable, "-m", "k8sext", "down", "--name", "browser"], check=True, capture_output=True)
 
 
 def test_what_the_reader_wrote_is_there_in_the_morning_and_the_first_cell_brings_the_cluster_back(
@@ -46,8 +54,7 @@ def test_what_the_reader_wrote_is_there_in_the_morning_and_the_first_cell_brings
         expect(run_cell(page, panel, 1)).to_contain_text("mine of last night")
 
         end_kernels(lab, page)
-        down = [sys.executable, "-m", "k8sext", "down", "--name", "browser"]
-        subprocess.run(down, check=True, capture_output=True)
+        take_the_cluster_down()
 
         panel = open_notebook(lab, page, ALONE)
         expect(panel.locator(".jp-CodeCell").nth(1)).to_contain_text("!echo mine of last night")
@@ -62,7 +69,7 @@ def test_a_cluster_that_goes_away_under_a_notebook_comes_back_with_the_first_cel
     try:
         panel = open_notebook(lab, page, ALONE)
         expect(run_cell(page, panel, 0)).to_contain_text("Connected: kubectl v1.37")
-        subprocess.run([sys.executable, "-m", "k8sext", "down", "--name", "browser"], check=True, capture_output=True)
+        take_the_cluster_down()
         expect(run_cell(page, panel, ASKS)).to_contain_text("first cell")
         expect(run_cell(page, panel, 0)).to_contain_text("Connected: kubectl v1.37")
         expect(run_cell(page, panel, ASKS)).not_to_contain_text("first cell")
@@ -76,11 +83,11 @@ def test_two_notebooks_side_by_side_do_not_disturb_each_other(lab: Lab, page: Pa
         panels = [open_notebook(lab, one, name) for one, name in zip(pages, TOGETHER, strict=True)]
         counts = [code_cells(lab.folder / name) for name in TOGETHER]
         for one, panel in zip(pages, panels, strict=True):
-            run_all(one, panel)
+            start_all(one, panel)
         for panel, count in zip(panels, counts, strict=True):
-            expect(panel.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(f"[{count}]:", timeout=RUN)
-        for one, name in zip(pages, TOGETHER, strict=True):
-            check_cells(lab, one, name)
+            wait_for_all(panel, count)
+        for one, name, count in zip(pages, TOGETHER, counts, strict=True):
+            check_cells(saved(lab, one, name, count))
     finally:
         end_kernels(lab, page)
         pages[1].close()

@@ -5,43 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k8sext.infra.cri.built_in import BUILT_IN
+from tests.infra.real_kubelet import configuration, free_port, tidied
 from tests.support.eventually import eventually
-
-KERNEL_FLAGS = (
-    "kernel/panic_on_oops",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-)
-
-
-@pytest.fixture
-def kernel_flags() -> Iterator[None]:
-    """A kubelet sets a few flags of the kernel; put them back."""
-    before = {flag: Path("/proc/sys", flag).read_text() for flag in KERNEL_FLAGS}
-    yield
-    for flag, value in before.items():
-        Path("/proc/sys", flag).write_text(value)
 
 
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="the real kubelet wants root")
 def test_the_real_kubelet_runs_a_pod_on_this_runtime(
-    folder: Path, start_server: Callable[..., Any], kernel_flags: None, real_kubelet: Path
+    folder: Path, start_server: Callable[..., Any], real_kubelet: Path
 ) -> None:
     server = start_server()
     eventually(server.socket.exists)
@@ -58,21 +40,20 @@ def test_the_real_kubelet_runs_a_pod_on_this_runtime(
         "--cert-dir",
         f"{folder}/certificates",
     ]
-    with (folder / "kubelet.log").open("wb") as log:
+    with tidied(folder), (folder / "kubelet.log").open("wb") as log:
         process = subprocess.Popen([*command, "--hostname-override", "judge"], stdout=log, stderr=log)
-    try:
-        status = eventually(lambda: ready_status(port), not_yet=OSError)
-        assert status["podIP"] == "10.244.0.2"
-        log_file = next((folder / "logs").glob("default_hello-judge_*/main/0.log"))
-        lines = [line.split(" ", 3)[3] for line in log_file.read_text().splitlines()]
-        assert lines == ["hello-judge", "10.244.0.2\thello-judge", "read-only", "127.244.0.2"]
-        assert ask(port, "/run/default/hello-judge/main?cmd=cat%20/data/file", method="POST") == b"kept\n"
-        (folder / "static" / "pod.json").unlink()
-        eventually(lambda: any(server.root.glob("node/cri/containers/*/exit.json")))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        unmount(folder)
+        try:
+            status = eventually(lambda: ready_status(port), not_yet=OSError)
+            assert status["podIP"] == "10.244.0.2"
+            log_file = next((folder / "logs").glob("default_hello-judge_*/main/0.log"))
+            lines = [line.split(" ", 3)[3] for line in log_file.read_text().splitlines()]
+            assert lines == ["hello-judge", "10.244.0.2\thello-judge", "read-only", "127.244.0.2"]
+            assert ask(port, "/run/default/hello-judge/main?cmd=cat%20/data/file", method="POST") == b"kept\n"
+            (folder / "static" / "pod.json").unlink()
+            eventually(lambda: any(server.root.glob("node/cri/containers/*/exit.json")))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
 
 
 def pod() -> dict[str, Any]:
@@ -105,29 +86,6 @@ def pod() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello", "namespace": "default"}, "spec": spec}
 
 
-def configuration(folder: Path, runtime: Path, port: int) -> dict[str, Any]:
-    """Return settings under which a kubelet runs without systemd, swap control and a control plane."""
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "containerRuntimeEndpoint": f"unix://{runtime}",
-        "staticPodPath": f"{folder}/static",
-        "podLogsDir": f"{folder}/logs",
-        "fileCheckFrequency": "500ms",
-        "cgroupsPerQOS": False,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": False,
-        "failCgroupV1": False,
-        "makeIPTablesUtilChains": False,
-        "localStorageCapacityIsolation": False,
-        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
-        "authorization": {"mode": "AlwaysAllow"},
-        "address": "127.0.0.1",
-        "port": port,
-        "healthzPort": 0,
-    }
-
-
 def ready_status(port: int) -> dict[str, Any] | None:
     for item in json.loads(ask(port, "/pods"))["items"] or []:
         if any(container["ready"] for container in item["status"].get("containerStatuses", [])):
@@ -140,15 +98,3 @@ def ask(port: int, path: str, method: str = "GET") -> bytes:
     request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method)
     with urllib.request.urlopen(request, context=context, timeout=10) as answer:
         return answer.read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def unmount(folder: Path) -> None:
-    for line in Path("/proc/mounts").read_text().splitlines():
-        if line.split()[1].startswith(f"{folder}/"):
-            subprocess.run(["umount", line.split()[1]], check=False)

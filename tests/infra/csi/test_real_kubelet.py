@@ -22,9 +22,8 @@ from k8sext.infra.cri import stop_all
 from k8sext.infra.cri.built_in import BUILT_IN
 from k8sext.infra.csi.proto import csi_pb2 as csi
 from k8sext.infra.csi.proto import csi_pb2_grpc
-from k8sext.infra.csi.publish import mount_points
-from tests.infra.cri.test_real_kubelet import KERNEL_FLAGS, configuration, free_port
 from tests.infra.csi.conftest import capability
+from tests.infra.real_kubelet import configuration, free_port, tidied
 from tests.support.eventually import eventually
 
 pytestmark = [
@@ -39,14 +38,9 @@ MANIFESTS = Path(__file__).parents[3] / "manifests" / "csi"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short path; and the flags of the kernel that a kubelet sets are put back."""
-    before = {flag: Path("/proc/sys", flag).read_text() for flag in KERNEL_FLAGS}
     path = Path(tempfile.mkdtemp(prefix="rk"))
-    yield path
-    for place in sorted(mount_points(), reverse=True):  # what is inside goes first
-        if place.startswith(f"{path}/"):
-            subprocess.run(["umount", place], check=True)
-    for flag, value in before.items():
-        Path("/proc/sys", flag).write_text(value)
+    with tidied(path):
+        yield path
     shutil.rmtree(path)
 
 

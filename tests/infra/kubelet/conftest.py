@@ -1,15 +1,18 @@
-"""What the tests on a real cluster share: a namespace for each test, and a way to make pods in it."""
+"""What tests share: on a real cluster a namespace with pods in it; without one, a pod's worker on a stage."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import k8sext
 from k8sext.kube.objects import Json
+from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, surroundings
+from tests.infra.kubelet.stage import Stage
 from tests.support.namespace import OwnNamespace, fresh_namespace
 
 IMAGE = f"localhost/k8sext:{k8sext.__version__}"
@@ -56,3 +59,12 @@ def namespace(cluster: Any) -> Iterator[Namespace]:
     """A namespace that is gone when the test is over."""
     with fresh_namespace(cluster, "kubelet") as name:
         yield Namespace(cluster, name)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    runtime, api = FakeRuntime(), FakeApi()
+    async with surroundings(tmp_path, runtime, api) as parts:
+        found = Stage(parts, runtime, api)
+        yield found
+        await found.die()

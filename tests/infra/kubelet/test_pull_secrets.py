@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from k8sext.infra.kubelet.runtime.pull_secrets import credentials_for
 from k8sext.kube.objects import Json
 from tests.infra.kubelet.building import container, pod
-from tests.infra.kubelet.fakes import FakeApi, FakeRuntime, surroundings
-from tests.infra.kubelet.test_worker import Stage
+from tests.infra.kubelet.stage import Stage
 
 MISSING = container("main", image="missing.example/team/one:1")
 
@@ -72,15 +69,6 @@ def test_credentials_belong_to_registries(image: str, places: list[str], expecte
 def test_a_secret_that_makes_no_sense_holds_nothing(broken: Json) -> None:
     assert credentials_for("r.example/a", [broken]) == []
     assert len(credentials_for("r.example/a", [broken, secret("r.example")])) == 1
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    runtime, api = FakeRuntime(), FakeApi()
-    async with surroundings(tmp_path, runtime, api) as parts:
-        found = Stage(parts, runtime, api)
-        yield found
-        await found.die()
 
 
 async def test_each_user_is_tried_until_one_is_let_in(stage: Stage) -> None:

@@ -50,7 +50,7 @@ def _initialized(pod: Json, statuses: dict[str, Json], phase: str) -> Finding:
     if phase == "Succeeded":
         return True, "PodCompleted", ""
     before = condition_of(pod, "Initialized").get("status") == "True"  # once it is so it stays so
-    if before or any(_has_started(statuses[container["name"]]) for container in containers(pod)):
+    if before or any(has_started(statuses[container["name"]]) for container in containers(pod)):
         return True, "", ""
     incomplete = [
         container["name"]
@@ -91,7 +91,8 @@ def _not_resized(pod: Json, statuses: dict[str, Json]) -> list[str]:
     return [c["name"] for c in running if part(c, "resources") != statuses[c["name"]]["resources"]]
 
 
-def _has_started(status: Json) -> bool:
+def has_started(status: Json) -> bool:
+    """Whether a container has begun once, by its status."""
     return "waiting" not in status["state"] or "terminated" in (status.get("lastState") or {})
 
 

@@ -5,6 +5,7 @@ Source: TerminatePod in pkg/kubelet/status/status_manager.go. The conditions sta
 
 from __future__ import annotations
 
+from k8sext.infra.kubelet.pod.conditions import has_started
 from k8sext.kube.objects import Json, condition_of, parts
 
 UNKNOWN: Json = {
@@ -20,7 +21,7 @@ def last_word(status: Json) -> Json:
     """The status of a pod that has ended. A container without an end of its own counts as failed; only what the pod
     never came to keeps waiting."""
     inits = parts(status, "initContainerStatuses")
-    reached = max((number for number, one in enumerate(inits, 1) if _has_started(one)), default=1)
+    reached = max((number for number, one in enumerate(inits, 1) if has_started(one)), default=1)
     result = status | {"phase": status["phase"] if status["phase"] in ("Succeeded", "Failed") else "Failed"}
     if inits:
         result["initContainerStatuses"] = [*map(_ended, inits[:reached]), *inits[reached:]]
@@ -36,7 +37,3 @@ def _ended(container: Json) -> Json:
 def _initialised(status: Json) -> bool:
     """Whether the containers proper had their turn."""
     return condition_of({"status": status}, "Initialized").get("status") == "True"
-
-
-def _has_started(container: Json) -> bool:
-    return "waiting" not in container["state"] or "terminated" in container["lastState"]

@@ -11,7 +11,7 @@ from k8sext.infra.kubelet.pod.podspec import uid
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.runtime.backoff import Backoff
 from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
-from k8sext.infra.kubelet.runtime.pull_secrets import credentials_for
+from k8sext.infra.kubelet.runtime.pull_secrets import Credentials, credentials_for
 from k8sext.kube.objects import Json, parts
 
 RETRY_SECONDS = 10.0
@@ -117,18 +117,15 @@ class Images:
         """Pull as each user that the Secrets hold for this registry, until one is let in; as nobody if there is none.
 
         Raises RuntimeFailure, the last one's."""
-        users = credentials_for(request.image.image, secrets)
+        users = credentials_for(request.image.image, secrets) or [Credentials("", "")]
         for number, user in enumerate(users, 1):
             request.auth.CopyFrom(cri.AuthConfig(username=user.username, password=user.password))
             try:
                 await self._runtime.pull_image(request)
+                return
             except RuntimeFailure as error:
                 if error.is_outage or number == len(users):
                     raise
-            else:
-                return
-        if not users:
-            await self._runtime.pull_image(request)
 
     def _failed(self, pod: Json, container: Json, reason: str, message: str, retry_in: float) -> NotStarted:
         self._events.warning(pod, "Failed", f"Error: {reason}", container)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -22,10 +21,9 @@ import kubernetes
 from k8sext.cluster import PrivateApiServer, private_api_server
 from k8sext.infra import nodes
 from k8sext.infra.cri import stop_all
-from k8sext.infra.csi.publish import mount_points
 from k8sext.kube import certificates as x509
-from tests.infra.cri.test_real_kubelet import KERNEL_FLAGS, configuration, free_port
 from tests.infra.kubelet.differential.random_pods import Case, Json
+from tests.infra.real_kubelet import configuration, free_port, tidied
 from tests.support.eventually import eventually
 
 SIDES = ("real", "ours")
@@ -111,10 +109,10 @@ class TwoKubelets:
 @contextlib.contextmanager
 def two_kubelets(kubelet: Path) -> Iterator[TwoKubelets]:
     """Start all of it, and leave nothing of it."""
-    before = {flag: Path("/proc/sys", flag).read_text() for flag in KERNEL_FLAGS}
     with contextlib.ExitStack() as end:
         folder = Path(tempfile.mkdtemp(prefix="2k"))
-        end.callback(_clean_up, folder, before)
+        end.callback(shutil.rmtree, folder)
+        end.enter_context(tidied(folder))
         api = end.enter_context(private_api_server())
         api.kubectl("create", "serviceaccount", "default")
         _start_real(kubelet, api, folder, end)
@@ -162,13 +160,3 @@ def _run(end: contextlib.ExitStack, log: Path, *command: str) -> None:
         child = subprocess.Popen(command, stdout=output, stderr=output)
     end.callback(child.wait, 30)
     end.callback(child.send_signal, signal.SIGTERM)
-
-
-def _clean_up(folder: Path, flags: dict[str, str]) -> None:
-    for place in sorted(mount_points(), reverse=True):  # what is inside goes first
-        if place.startswith(f"{folder}/"):
-            subprocess.run(["umount", place], check=True)
-    for flag, value in flags.items():
-        Path("/proc/sys", flag).write_text(value)
-    if not os.environ.get("K8SEXT_KEEP"):
-        shutil.rmtree(folder)
