@@ -21,7 +21,7 @@ from tests.notebooks.pages import NOTEBOOKS, SANITISER
 
 NBVAL = (
     *("-p", "tests.notebooks.nbval_plugin", "--nbval", f"--nbval-sanitize-with={SANITISER}"),
-    *("--nbval-cell-timeout=180", "--nbval-current-env"),
+    *("--nbval-cell-timeout=300", "--nbval-current-env"),
 )
 
 SOME_FAILED = 1

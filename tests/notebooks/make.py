@@ -26,7 +26,7 @@ from tests.notebooks.pages import (
     sources,
 )
 
-CELL_TIMEOUT = 180
+CELL_TIMEOUT = 300
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
