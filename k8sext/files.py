@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from _thread import get_native_id
 
 
@@ -57,6 +58,23 @@ def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
+
+
+def disk_usage(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return the bytes on the disk and the number of inodes of a folder and all that it holds, as `du` counts: what has
+    several names is counted once. What goes while one looks counts as gone."""
+    inodes: dict[tuple[int, int], int] = {}
+    waiting = [os.fspath(folder)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            found = os.lstat(path)
+            if stat.S_ISDIR(found.st_mode):
+                waiting += [entry.path for entry in os.scandir(path)]
+        except OSError:
+            continue
+        inodes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(inodes.values()), len(inodes)
 
 
 def last_lines(path: str | os.PathLike[str], count: int = 3) -> list[str]:

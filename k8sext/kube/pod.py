@@ -80,13 +80,30 @@ def requests(pod: Json, missing: Mapping[str, int] | None = None) -> Amounts:
     comes on top. `missing` is assumed of each container that does not say. Raises ValueError for what is no quantity.
     Source: PodRequests of k8s.io/component-helpers/resource; KEP-753 (sidecars), KEP-2837 (pod-level resources).
     """
+    total = _together(pod, "requests", missing)
+    add(total, amounts(pod["spec"].get("overhead")))
+    return total
+
+
+def limits(pod: Json) -> Amounts:
+    """What a pod may use at most of what it names a limit for, counted as its requests are.
+
+    Source: PodLimits of k8s.io/component-helpers/resource.
+    """
+    total = _together(pod, "limits")
+    overhead = amounts(pod["spec"].get("overhead"))
+    add(total, {name: amount for name, amount in overhead.items() if total.get(name)})
+    return total
+
+
+def _together(pod: Json, kind: str, missing: Mapping[str, int] | None = None) -> Amounts:
     total: Amounts = {}
     sidecars: Amounts = {}
     peak: Amounts = {}
     for container in containers(pod):
-        add(total, _requests(container, missing))
+        add(total, _amounts(container, kind, missing))
     for container in init_containers(pod):
-        running = _requests(container, missing)
+        running = _amounts(container, kind, missing)
         if is_sidecar(container):
             add(total, running)
             add(sidecars, running)
@@ -94,9 +111,7 @@ def requests(pod: Json, missing: Mapping[str, int] | None = None) -> Amounts:
         add(running, sidecars)
         raise_to(peak, running)
     raise_to(total, peak)
-    total |= amounts(pod_level(pod, "requests"))
-    add(total, amounts(pod["spec"].get("overhead")))
-    return total
+    return total | amounts(pod_level(pod, kind))
 
 
 def pod_level(pod: Json, kind: str) -> dict[str, str]:
@@ -106,6 +121,6 @@ def pod_level(pod: Json, kind: str) -> dict[str, str]:
     return {name: amount for name, amount in of_kind.items() if name in POD_LEVEL or name.startswith("hugepages-")}
 
 
-def _requests(container: Json, missing: Mapping[str, int] | None) -> Amounts:
+def _amounts(container: Json, kind: str, missing: Mapping[str, int] | None) -> Amounts:
     resources: Json = container.get("resources") or {}
-    return {**(missing or {}), **amounts(resources.get("requests"))}
+    return {**(missing or {}), **amounts(resources.get(kind))}

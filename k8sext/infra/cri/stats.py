@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from k8sext.files import disk_usage
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.processes import children
 from k8sext.infra.cri.store import Container
@@ -58,12 +59,5 @@ def _usage(pid: int) -> tuple[int, int]:
 
 
 def _disk(work: Path) -> dict[str, api.UInt64Value]:
-    size, count = 0, 0
-    for folder, _, files in os.walk(work):
-        for name in files:
-            try:
-                size += Path(folder, name).lstat().st_blocks * 512
-            except OSError:
-                continue
-            count += 1
+    size, count = disk_usage(work)
     return {"used_bytes": api.UInt64Value(value=size), "inodes_used": api.UInt64Value(value=count)}

@@ -31,8 +31,11 @@ from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
 from k8sext.infra.kubelet.runtime.containers import Containers
 from k8sext.infra.kubelet.runtime.images import Images
 from k8sext.infra.kubelet.runtime.sandbox import Sandboxes
+from k8sext.infra.kubelet.server.node_endpoints import NodeEndpoints
 from k8sext.infra.kubelet.server.rotation import rotate_logs
 from k8sext.infra.kubelet.server.server import Server
+from k8sext.infra.kubelet.stats.eviction import evict_pods
+from k8sext.infra.kubelet.stats.provider import StatsProvider
 from k8sext.infra.kubelet.volumes.claims import Claims
 from k8sext.infra.kubelet.volumes.csi import CsiVolumes
 from k8sext.infra.kubelet.volumes.manager import Volumes
@@ -102,7 +105,9 @@ async def run_node(spec: NodeSpec, config: Config) -> None:
         )
         pods = PodWorkers(client, spec.name, spec.capacity, cache, volumes, clean_up, new_worker)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        server = Server(runtime, cache, session, pods.find_pod, pods.end_of, csi.stats)
+        stats = StatsProvider(spec.name, runtime, cache, volumes, csi.stats, paths.root)
+        endpoints = NodeEndpoints(spec, config, pods.all, stats, csi.stats)
+        server = Server(runtime, cache, session, pods.find_pod, pods.end_of, endpoints)
         listen = loopback_address(spec.ip, config.loopback)
         runner = await server.start(listen, folder / "kubelet.crt", folder / "kubelet.key", config.client_ca_file)
         stack.push_async_callback(runner.cleanup)
@@ -115,6 +120,7 @@ async def run_node(spec: NodeSpec, config: Config) -> None:
             group.create_task(node.report_status(client, spec, versions, check))
             group.create_task(references.watch_services())
             group.create_task(pods.run())
+            group.create_task(evict_pods(pods.workers, stats))
             group.create_task(plugins.run(pods.wake_all))
             group.create_task(rotate_logs(runtime, config.pod_logs(spec.name), pods.work))
 

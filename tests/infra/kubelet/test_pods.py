@@ -59,6 +59,21 @@ def test_a_container_that_crashes_is_started_again_and_then_waits(namespace: Nam
     namespace.until(lambda: "BackOff" in namespace.reasons("one"))
 
 
+def test_a_volume_that_grows_over_its_limit_ends_the_pod(namespace: Namespace) -> None:
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    volumes = [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]
+    script = "head -c 3000000 /dev/zero > /scratch/file; exec sleep 1000"
+    namespace.pod("greedy", script, container={"volumeMounts": mounts}, volumes=volumes)
+    namespace.until(lambda: namespace.get("pod", "greedy")["status"].get("phase") == "Failed", within=240)
+    status, said = (
+        namespace.get("pod", "greedy")["status"],
+        'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". ',
+    )
+    assert (status["reason"], status["message"]) == ("Evicted", said)
+    assert namespace.status("greedy")["restartCount"] == 0
+    namespace.until(lambda: ("Evicted", said) in namespace.events("greedy"))
+
+
 def test_init_containers_and_sidecars_start_in_order(namespace: Namespace) -> None:
     mounts = [{"name": "shared", "mountPath": "/shared"}]
 

@@ -69,6 +69,17 @@ class StatusManager:
         if self._task:
             await asyncio.shield(self._task)
 
+    async def let_go(self, pod: Json) -> None:
+        """Take a pod whose deletion was asked for, and of which nothing is left here, from the API server. Raises
+        ApiError, Unreachable."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid(pod)}}
+        try:
+            await request(self._client, "DELETE", path(pod), options)
+        except ApiError as error:
+            another_has_the_name = error.code == 409 and "Precondition failed" in error.message
+            if error.code != 404 and not another_has_the_name:
+                raise
+
     def close(self) -> None:
         if self._task:
             self._task.cancel()

@@ -34,12 +34,16 @@ from k8sext.infra.kubelet.runtime.sandbox import Sandboxes
 from k8sext.infra.kubelet.volumes.manager import VolumeError, Volumes
 from k8sext.kube.objects import Json, key_of, timestamp
 from k8sext.kube.pod import all_containers
-from k8sext.kube.request import ApiError, Unreachable, request
+from k8sext.kube.request import ApiError, Unreachable
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 log = logging.getLogger(__name__)
+
+EVICTED = "Evicted"
+EVICTION_GRACE = 1
+"""Seconds. Source: immediateEvictionGracePeriodSeconds of pkg/kubelet/eviction."""
 
 
 class PodWorker:
@@ -64,7 +68,7 @@ class PodWorker:
         """`rejection` says why the pod may not run here; `clean_up` removes what is left of a pod, by its uid."""
         self.pod = pod
         self._rejection = rejection
-        self._client, self._events, self._cache = client, events, cache
+        self._events, self._cache = events, cache
         self._sandboxes, self._containers, self._volumes = sandboxes, containers, volumes
         self._handlers, self._clean_up = handlers, clean_up
         self._runtime_name, self._node_ip = runtime_name, node_ip
@@ -75,7 +79,7 @@ class PodWorker:
         self._reasons: dict[str, tuple[str, str]] = {}
         self._volumes_due = 0.0
         self._loop = StepLoop(self._next_step, self._complain)
-        self._gone = self._ended = False
+        self._gone = self._ended = self._evicted = False
 
     @property
     def takes_resources(self) -> bool:
@@ -100,6 +104,15 @@ class PodWorker:
         if not self._gone:
             self._gone = True
             self.wake() if podspec.is_deleted(self.pod) else self._loop.interrupt()
+
+    def evict(self, message: str) -> None:
+        """End the pod, which has failed, because of what it uses. One that is ending anyway goes its own way."""
+        if self._gone or podspec.is_deleted(self.pod) or podspec.is_terminal(self.pod):
+            return
+        self._events.warning(self.pod, EVICTED, message)
+        self.pod = podspec.failed(self.pod, EVICTED, message)
+        self._evicted = True
+        self._loop.interrupt()
 
     async def run(self) -> None:
         """Work until the pod is gone from the API server and from this node."""
@@ -173,7 +186,7 @@ class PodWorker:
 
     async def _finish(self, state: PodState) -> float:
         """Nothing will run again: end what still runs and keep only what `kubectl logs` wants."""
-        await self._end_containers(state, podspec.grace_period(self.pod))
+        await self._end_containers(state, EVICTION_GRACE if self._evicted else podspec.grace_period(self.pod))
         if state.sandboxes:  # else nothing of it ever ran here: it was rejected, or cleared away before
             await self._sandboxes.stop(state)
             self._report(await self._cache.state(podspec.uid(self.pod)), ended=True)
@@ -196,18 +209,9 @@ class PodWorker:
             await self._status.flush()
         await self._clean_up(uid)
         if not self._gone:
-            await self._let_go()
+            await self._status.let_go(self.pod)
         self._ended = True
         return NEVER
-
-    async def _let_go(self) -> None:
-        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": podspec.uid(self.pod)}}
-        try:
-            await request(self._client, "DELETE", podspec.path(self.pod), options)
-        except ApiError as error:
-            another_has_the_name = error.code == 409 and "Precondition failed" in error.message
-            if error.code != 404 and not another_has_the_name:
-                raise
 
     async def _end_containers(self, state: PodState, grace: int) -> None:
         """End what runs. Readiness is asked for until the end: who ends politely takes no new work."""

@@ -77,6 +77,14 @@ class PodWorkers:
         found = [worker.pod for worker in self._workers.values() if key_of(worker.pod) == f"{namespace}/{name}"]
         return found[-1] if found else None
 
+    def all(self) -> list[Json]:
+        """The pods of this node, each with the status that this kubelet knows."""
+        return [worker.pod for worker in self._workers.values()]
+
+    def workers(self) -> list[PodWorker]:
+        """The workers of this node's pods."""
+        return list(self._workers.values())
+
     def end_of(self, run_id: str) -> Callable[[], bool]:
         """A question to ask again and again of a container that runs now: has it ended since?"""
         looks = self._looks + 1  # the look that is under way may have begun before the container did

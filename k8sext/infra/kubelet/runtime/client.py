@@ -114,6 +114,11 @@ class RuntimeClient:
         request = cri.ListContainersRequest(filter=cri.ContainerFilter(label_selector=labels))
         return (await self._call("RuntimeService/ListContainers", request, cri.ListContainersResponse)).containers
 
+    async def list_container_stats(self, labels: Mapping[str, str] | None = None) -> Sequence[cri.ContainerStats]:
+        """Return what the running containers use, or those of them with these labels."""
+        request = cri.ListContainerStatsRequest(filter=cri.ContainerStatsFilter(label_selector=labels))
+        return (await self._call("RuntimeService/ListContainerStats", request, cri.ListContainerStatsResponse)).stats
+
     async def reopen_container_log(self, container_id: str) -> None:
         """Have it write to a new file, after the old one was renamed."""
         request = cri.ReopenContainerLogRequest(container_id=container_id)

@@ -1,4 +1,4 @@
-"""What the API server asks a kubelet for: logs, exec, attach.
+"""What the API server asks a kubelet for: logs, exec, attach, and of the node (`node_endpoints`).
 
 Only the API server gets in: HTTPS, and a client certificate of the cluster's authority that names it.
 """
@@ -19,22 +19,20 @@ from k8sext.infra.kubelet.pod import podspec
 from k8sext.infra.kubelet.runtime.cache import RUNNING, PodCache
 from k8sext.infra.kubelet.runtime.client import RuntimeClient, RuntimeFailure
 from k8sext.infra.kubelet.server import logs, streams
-from k8sext.infra.kubelet.server.metrics import VolumeStats, volume_metrics
+from k8sext.infra.kubelet.server.node_endpoints import NodeEndpoints
 from k8sext.kube.objects import Json
 from k8sext.kube.pod import all_containers
-from k8sext.kube.serve import LONGEST_HEAD, METRICS_TYPE
+from k8sext.kube.serve import LONGEST_HEAD
 
 PORT = 10250
 API_SERVER = "kube-apiserver-kubelet-client"
 
-Stats = Callable[[], Awaitable[list[VolumeStats]]]
 FindPod = Callable[[str, str], Json | None]
 EndOf = Callable[[str], Callable[[], bool]]
 
 
 class Server:
-    """The HTTPS server of one node. `find_pod` knows pods by namespace and name, `end_of` when a container ends,
-    `stats` of volumes."""
+    """The HTTPS server of one node. `find_pod` knows pods by namespace and name, `end_of` when a container ends."""
 
     def __init__(
         self,
@@ -43,14 +41,13 @@ class Server:
         session: aiohttp.ClientSession,
         find_pod: FindPod,
         end_of: EndOf,
-        stats: Stats,
+        endpoints: NodeEndpoints,
     ) -> None:
         self._runtime, self._cache, self._session = runtime, cache, session
-        self._find_pod, self._end_of, self._stats = find_pod, end_of, stats
+        self._find_pod, self._end_of = find_pod, end_of
         self._app = web.Application(middlewares=[_only_the_api_server])
         route = "/{namespace}/{pod}/{container}"
-        self._app.router.add_get("/healthz", _healthz)
-        self._app.router.add_get("/metrics", self._metrics)
+        self._app.router.add_routes(endpoints.routes())
         self._app.router.add_get("/containerLogs" + route, self._logs)
         for name, handler in (("exec", self._exec), ("attach", self._attach)):
             for path in (f"/{name}{route}", f"/{name}/{{namespace}}/{{pod}}/{{uid}}/{{container}}"):
@@ -99,9 +96,6 @@ class Server:
         run = await self._find_running(request)
         question = cri.AttachRequest(container_id=run.id, **_streams(request))
         return await self._stream(request, self._runtime.attach(question))
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text=volume_metrics(await self._stats()), headers={"Content-Type": METRICS_TYPE})
 
     async def _stream(self, request: web.Request, url: Awaitable[str]) -> web.StreamResponse:
         try:
@@ -186,10 +180,6 @@ async def _only_the_api_server(request: web.Request, handler: Handler) -> web.St
     if names != [API_SERVER]:
         return web.Response(status=403, text=f"Forbidden: only the API server may ask, and {names} is not it.\n")
     return await handler(request)
-
-
-async def _healthz(_: web.Request) -> web.Response:
-    return web.Response(text="ok")
 
 
 async def _port_forward(_: web.Request) -> web.Response:

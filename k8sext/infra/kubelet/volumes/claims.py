@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8sext.infra import access_modes
 from k8sext.infra.csi.proto import csi_pb2 as csi
@@ -26,6 +26,14 @@ RESIZING = ("FileSystemResizePending", "Resizing", "NodeResizeError", "Controlle
 
 class ClaimError(Exception):
     """A claim cannot be used (yet); the message is that of the FailedMount event."""
+
+
+class VolumeStats(NamedTuple):
+    """What a driver said of the volume of a claim."""
+
+    namespace: str
+    claim: str
+    answer: csi.NodeGetVolumeStatsResponse
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,19 @@ class Claim:
         asked = (self.volume["spec"].get("accessModes") or ["ReadWriteOnce"])[0]
         flags = self.volume["spec"].get("mountOptions") or []
         return access_modes.capability(asked, self.source.get("fsType", ""), flags, knows_new_modes=knows_new_modes)
+
+
+def is_claimed(volume: Json) -> bool:
+    """Whether a volume is that of a claim: the pod's own, made from a template, or another."""
+    return "persistentVolumeClaim" in volume or "ephemeral" in volume
+
+
+def claim_name(pod: Json, volume: Json) -> str:
+    """The claim of such a volume; one that was made from a template in the pod is called after both. Source:
+    KEP-1698."""
+    if "ephemeral" in volume:
+        return f"{pod['metadata']['name']}-{volume['name']}"
+    return volume["persistentVolumeClaim"]["claimName"]
 
 
 class Claims:

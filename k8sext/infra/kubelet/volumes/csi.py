@@ -23,8 +23,7 @@ from k8sext.infra.kubelet.paths import KUBELET, Paths
 from k8sext.infra.kubelet.plugins.csi import Driver, DriverFailure
 from k8sext.infra.kubelet.plugins.watcher import Plugins
 from k8sext.infra.kubelet.pod.podspec import uid
-from k8sext.infra.kubelet.server.metrics import VolumeStats
-from k8sext.infra.kubelet.volumes.claims import Claim, ClaimError, Claims
+from k8sext.infra.kubelet.volumes.claims import Claim, ClaimError, Claims, VolumeStats, claim_name
 from k8sext.kube.objects import Json, controller_of, key_of
 from k8sext.kube.request import ApiError, Unreachable
 
@@ -66,7 +65,7 @@ class CsiVolumes:
     async def publish(self, pod: Json, volume: Json) -> None:
         """Make a claim's volume stand on the node for this pod; grow it if it should. Raises ClaimError, ApiError,
         Unreachable."""
-        namespace, claim = pod["metadata"]["namespace"], _claim_of(pod, volume)
+        namespace, claim = pod["metadata"]["namespace"], claim_name(pod, volume)
         found = await self._claims.find(namespace, claim)
         if "ephemeral" in volume and (controller_of(found.claim) or {}).get("uid") != uid(pod):
             raise ClaimError(f"PVC {namespace}/{claim} was not created for pod {key_of(pod)} (pod is not owner)")
@@ -194,13 +193,6 @@ class CsiVolumes:
 
     def _everywhere(self) -> list[Path]:
         return [*(self._node_paths.root / "pods").glob(f"*/volumes/{KIND}/*")]
-
-
-def _claim_of(pod: Json, volume: Json) -> str:
-    """The claim's name; one that was made from a template in the pod is called after both. Source: KEP-1698."""
-    if "ephemeral" in volume:
-        return f"{pod['metadata']['name']}-{volume['name']}"
-    return volume["persistentVolumeClaim"]["claimName"]
 
 
 def _read(folder: Path) -> Record | None:

@@ -23,7 +23,7 @@ from k8sext.infra.kubelet.pod.env import ConfigError, Environment
 from k8sext.infra.kubelet.pod.podspec import mount_path, uid
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.volumes import atomic_writer, host_path, projected
-from k8sext.infra.kubelet.volumes.claims import ClaimError
+from k8sext.infra.kubelet.volumes.claims import ClaimError, is_claimed
 from k8sext.infra.kubelet.volumes.csi import CsiVolumes
 from k8sext.kube.objects import Json, part
 from k8sext.kube.request import ApiError, Unreachable
@@ -110,6 +110,11 @@ class Volumes:
             )
         return result
 
+    def local(self, pod: Json) -> dict[str, Path]:
+        """The folders of the volumes that the kubelet itself fills or gives, by the volumes' names."""
+        mine = [volume for volume in pod["spec"].get("volumes") or [] if _kind(volume) in PLUGINS]
+        return {volume["name"]: folder for volume in mine if (folder := self._folder(pod, volume)).is_dir()}
+
     def pod_folder(self, pod: Json) -> Path:
         """Where what belongs to a pod stands on the node; it goes with the pod."""
         return self._pods / uid(pod)
@@ -128,7 +133,7 @@ class Volumes:
         return [folder.name for folder in self._pods.iterdir()] if self._pods.is_dir() else []
 
     def _folder(self, pod: Json, volume: Json) -> Path:
-        if _is_claimed(volume):
+        if is_claimed(volume):
             return self._csi.path(pod, volume)
         if "hostPath" in volume:
             return self._paths.locate(volume["hostPath"]["path"])
@@ -137,7 +142,7 @@ class Volumes:
 
     def _stands(self, pod: Json, volume: Json) -> bool:
         kind = _kind(volume)
-        if _is_claimed(volume):
+        if is_claimed(volume):
             return self._csi.is_published(pod, volume)
         if kind == "emptyDir" or kind == "hostPath":
             with contextlib.suppress(NotOnNode):
@@ -174,7 +179,7 @@ class Volumes:
     async def _bring_here(self, pod: Json, volume: Json) -> float:
         """A claim's volume, or a folder of the node."""
         try:
-            if _is_claimed(volume):
+            if is_claimed(volume):
                 await self._csi.publish(pod, volume)
                 return time.time() + GROWTH_SECONDS
             folder = self._paths.locate(volume["hostPath"]["path"])
@@ -198,11 +203,6 @@ def _group(pod: Json) -> int | None:
 
 def _kind(volume: Json) -> str:
     return next(key for key in volume if key != "name")
-
-
-def _is_claimed(volume: Json) -> bool:
-    """The pod's own claim, made from a template, or another."""
-    return "persistentVolumeClaim" in volume or "ephemeral" in volume
 
 
 def _is_read_only(volume: Json) -> bool:
