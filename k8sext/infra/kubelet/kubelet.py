@@ -39,6 +39,7 @@ from k8sext.infra.kubelet.stats.provider import StatsProvider
 from k8sext.infra.kubelet.volumes.claims import Claims
 from k8sext.infra.kubelet.volumes.csi import CsiVolumes
 from k8sext.infra.kubelet.volumes.manager import Volumes
+from k8sext.infra.kubelet.volumes.pod_certificates import PodCertificates
 from k8sext.kube.connect import from_kubeconfig
 from k8sext.kube.events import EventRecorder
 from k8sext.kube.objects import timestamp
@@ -73,7 +74,8 @@ async def run_node(spec: NodeSpec, config: Config) -> None:
         address = urlsplit(client.configuration.host)
         environment = Environment(spec.ip, spec.capacity, (address.hostname or "", address.port or 443), references)
         csi = CsiVolumes(paths, plugins, Claims(client, references))
-        volumes = Volumes(paths, references, csi, environment, config.sync_frequency)
+        certificates = PodCertificates(references, spec.name)
+        volumes = Volumes(paths, references, csi, environment, certificates, config.sync_frequency)
         sandboxes = Sandboxes(runtime, cache, references, events, config.pod_logs(spec.name))
         images = Images(runtime, events, Backoff(config.crash_loop_base, config.crash_loop_limit), references)
         handlers = Handlers(runtime, to_pods, dialer)

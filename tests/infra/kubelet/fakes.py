@@ -39,6 +39,7 @@ from k8sext.infra.kubelet.runtime.sandbox import Sandboxes
 from k8sext.infra.kubelet.volumes.claims import Claims
 from k8sext.infra.kubelet.volumes.csi import CsiVolumes
 from k8sext.infra.kubelet.volumes.manager import Volumes
+from k8sext.infra.kubelet.volumes.pod_certificates import PodCertificates
 from k8sext.kube.events import EventRecorder
 from k8sext.kube.objects import Json
 
@@ -285,7 +286,7 @@ def _put_together(
     csi = CsiVolumes(paths, Plugins(paths, CsiNode(client, "node-1")), Claims(client, references))
     capacity = {"cpu": "4", "memory": "8Gi", "pods": "110"}
     environment = Environment("10.244.1.1", capacity, ("127.0.0.1", 6443), references)
-    volumes = Volumes(paths, references, csi, environment, 60)
+    volumes = Volumes(paths, references, csi, environment, PodCertificates(references, "node-1"), 60)
     sandboxes = Sandboxes(runtime, cache, references, events, folder / "logs")
     images = Images(runtime, events, Backoff(10, 300), references)
     containers = Containers(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from k8sext.kube.objects import Json, key_of
-from k8sext.kube.request import ApiError, request
+from k8sext.kube.request import ApiError, Query, request
 from k8sext.kube.resource import SERVICE_ACCOUNTS, Resource
 from k8sext.kube.watch import Changed, Listed, list_and_watch
 
@@ -102,19 +102,23 @@ class References:
                 case Changed(_, item):
                     self._services[key_of(item)] = item
 
-    async def read(self, path: str) -> Json | None:
+    async def read(self, path: str, query: Query | None = None) -> Json | None:
         """Whatever stands at a path now, None if nothing does. Raises ApiError, Unreachable."""
         try:
-            return await self._patiently("GET", path)
+            return await self._patiently("GET", path, query=query)
         except ApiError as error:
             if error.code == 404:
                 return None
             raise
 
-    async def _patiently(self, method: str, path: str, body: Json | None = None) -> Json:
+    async def create(self, path: str, body: Json) -> Json:
+        """Make an object for a pod. Raises ApiError, Unreachable."""
+        return await self._patiently("POST", path, body)
+
+    async def _patiently(self, method: str, path: str, body: Json | None = None, query: Query | None = None) -> Json:
         for attempt in range(REFUSALS):
             try:
-                return await request(self._client, method, path, body)
+                return await request(self._client, method, path, body, query=query)
             except ApiError as error:
                 if error.code != 403 or attempt == REFUSALS - 1:
                     raise

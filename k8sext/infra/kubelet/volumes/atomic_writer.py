@@ -62,12 +62,12 @@ def is_written(folder: Path) -> bool:
 
 
 def _fill(fresh: Path, files: dict[str, File]) -> None:
-    fresh.chmod(0o755)
     for name, file in files.items():
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         path.chmod(file.mode)
+    fresh.chmod(0o755)  # nobody else looks in before each file has its mode
 
 
 def _give(fresh: Path, group: int) -> None:

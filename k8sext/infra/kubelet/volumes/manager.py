@@ -25,6 +25,7 @@ from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.volumes import atomic_writer, host_path, projected
 from k8sext.infra.kubelet.volumes.claims import ClaimError, is_claimed
 from k8sext.infra.kubelet.volumes.csi import CsiVolumes
+from k8sext.infra.kubelet.volumes.pod_certificates import PodCertificates
 from k8sext.kube.objects import Json, part
 from k8sext.kube.request import ApiError, Unreachable
 
@@ -60,11 +61,12 @@ class Volumes:
         references: References,
         csi: CsiVolumes,
         environment: Environment,
+        certificates: PodCertificates,
         sync_frequency: float,
     ) -> None:
         """`sync_frequency`: seconds after which content is read again at the latest."""
         self._paths, self._references, self._csi = paths, references, csi
-        self._environment, self._sync_frequency = environment, sync_frequency
+        self._environment, self._certificates, self._sync_frequency = environment, certificates, sync_frequency
         self._pods = paths.root / "pods"
 
     async def prepare(self, pod: Json, sandbox_ip: str, warn: Callable[[str], None]) -> float:
@@ -127,6 +129,7 @@ class Volumes:
             raise VolumeError(str(error)) from error
         shutil.rmtree(self._pods / pod_uid, ignore_errors=True)
         self._references.forget(pod_uid)
+        self._certificates.forget(pod_uid)
 
     def known_pods(self) -> list[str]:
         """The uids of pods that have a folder here."""
@@ -167,10 +170,10 @@ class Volumes:
                 os.chown(folder, -1, group)
                 folder.chmod(folder.stat().st_mode | 0o2770)
             return math.inf
-        sources, mode = projected.sources_of(volume, kind), volume[kind].get("defaultMode", 0o644)
+        mode = volume[kind].get("defaultMode", 0o644)
         where = self._environment.surroundings(pod, sandbox_ip)
         try:
-            files, renew_at = await projected.collect(pod, sources, mode, where, self._references)
+            files, renew_at = await projected.collect(pod, volume, mode, where, self._references, self._certificates)
             atomic_writer.write(folder, files, group)
         except (ConfigError, ValueError, OSError) as error:
             raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error

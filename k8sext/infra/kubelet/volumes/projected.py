@@ -1,5 +1,5 @@
-"""Files from the API server, for a volume: configMap, secret, downwardAPI and serviceAccountToken, alone or
-projected into one."""
+"""Files from the API server, for a volume: configMap, secret, downwardAPI, serviceAccountToken, clusterTrustBundle and
+podCertificate, alone or projected into one."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from k8sext.infra.kubelet.pod import env
 from k8sext.infra.kubelet.pod.env import ConfigError, Surroundings
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.volumes.atomic_writer import File
+from k8sext.infra.kubelet.volumes.pod_certificates import PodCertificates, files_of
+from k8sext.infra.kubelet.volumes.trust_bundles import trust_anchors
 from k8sext.kube.objects import Json
 
 Files = dict[str, File]
 """By their paths in the volume."""
 
 
-def sources_of(volume: Json, kind: str) -> list[Json]:
+def sources_of(volume: Json) -> list[Json]:
     """The sources of a volume of any of these kinds, each as a projected volume would name it."""
-    source = volume[kind]
+    kind, source = next((kind, source) for kind, source in volume.items() if kind != "name")
     if kind == "projected":
         return source.get("sources") or []
     return [{kind: source | {"name": source.get("name") or source.get("secretName")}}]
 
 
 async def collect(
-    pod: Json, sources: list[Json], mode: int, where: Surroundings, references: References
+    pod: Json, volume: Json, mode: int, where: Surroundings, references: References, issued: PodCertificates
 ) -> tuple[Files, float]:
     """The files of all sources of a volume; a later source wins over an earlier one.
 
-    Returns also when a token among them wants renewal, in seconds since the epoch (or infinity). Raises ConfigError
-    when something is missing and not optional.
+    Returns also when a token or a certificate among them wants renewal, in seconds since the epoch (or infinity).
+    Raises ConfigError when something is missing and not optional.
     """
     files: Files = {}
     renew_at = float("inf")
-    for part in sources:
+    for index, part in enumerate(sources_of(volume)):
         match part:
             case {"configMap": source}:
                 files |= await _from_object(pod, "configmaps", source, mode, references)
@@ -46,6 +48,12 @@ async def collect(
                 token = await references.token(pod, audience, seconds)
                 files[source["path"]] = File(token.text.encode(), mode)
                 renew_at = min(renew_at, token.renew_at)
+            case {"clusterTrustBundle": source}:
+                files[source["path"]] = File(await trust_anchors(source, references), mode)
+            case {"podCertificate": source}:
+                bundle = await issued.bundle(pod, volume["name"], index, source)
+                files |= {path: File(content, mode) for path, content in files_of(source, bundle).items()}
+                renew_at = min(renew_at, bundle.renew_at)
             case _:
                 raise ConfigError(f"the source {', '.join(part)} is not one this kubelet serves")
     return files, renew_at
