@@ -31,7 +31,7 @@ from tests.notebooks.pages import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]
 # What the workbook's kubelet is tested for, which the real one must do as well.
-KUBELET = tuple(f"tests/infra/kubelet/test_{what}.py" for what in ("pods", "kubectl", "certificates"))
+KUBELET = tuple(f"tests/infra/kubelet/test_{what}.py" for what in ("pods", "kubectl", "port_forward", "certificates"))
 PATIENCE = 60.0
 """Seconds for a part that is interrupted to clean up."""
 

@@ -10,7 +10,6 @@ DIFFERENT = {
     "test_what_the_disk_refuses_is_told_in_an_event_and_tried_again_without_hurry": (
         "the real kubelet keeps what the disk said to its log"
     ),
-    "test_port_forward_is_refused_in_words": "the real kubelet forwards ports",
     "test_a_resize_is_put_off_in_words_until_the_container_starts_again": "the real kubelet resizes at once",
 }
 """Tests left out, each with the reason."""

@@ -2,8 +2,8 @@
 
 A kubelet asks a runtime over gRPC to run pods; this is such a runtime, small enough to be read in one sitting. Read
 in this order: `service` (the methods), `lifecycle` (what they do), `handlers` (what a RuntimeClass chooses, with a
-table of terms), `shim` (who holds the containers), `streaming` (exec and attach), `server` and `__main__` (one process,
-many nodes).
+table of terms), `shim` (who holds the containers), `streaming` (exec, attach, port-forward), `server` and `__main__`
+(one process, many nodes).
 
 The runtime handler `process` needs no privilege: a container is a process with its own folder, environment, log and,
 through bubblewrap or PRoot, its own mounts. It isolates nothing else, and says so:
@@ -20,7 +20,7 @@ through bubblewrap or PRoot, its own mounts. It isolates nothing else, and says 
   profiles, SELinux labels where there is SELinux, sysctls, user namespaces, devices, image volumes, mount propagation,
   images other than the built-in one, and with neither bubblewrap nor PRoot all mounts but the service account (found
   through K8SEXT_SERVICEACCOUNT_DIR and KUBECONFIG) and the kubelet's own files.
-- Left out (UNIMPLEMENTED): port-forward, checkpoints, pod statistics, metrics, streamed lists.
+- Left out (UNIMPLEMENTED): checkpoints, pod statistics, metrics, streamed lists.
 
 Programs of a pod that serve bind to $K8SEXT_BIND_ADDRESS, not to 0.0.0.0: the pod shows 10.244.n.m, and the cluster's
 relay leads there from the API server.

@@ -24,7 +24,7 @@ from k8sext.infra.cri.proto import api_pb2_grpc
 from k8sext.infra.cri.service import RuntimeService
 from k8sext.infra.cri.shimclient import ShimClient, ShimError
 from k8sext.infra.cri.store import Store, remove_tree
-from k8sext.infra.cri.streaming import StreamingServer
+from k8sext.infra.cri.streaming.server import StreamingServer
 from k8sext.infra.grpc import check_socket_path, make_server
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,8 @@ from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.proto import api_pb2_grpc
 from k8sext.infra.cri.stats import container_stats
 from k8sext.infra.cri.store import Container
-from k8sext.infra.cri.streaming import StreamingServer, run_to_end
+from k8sext.infra.cri.streaming.commands import run_to_end
+from k8sext.infra.cri.streaming.server import StreamingServer
 from k8sext.infra.grpc import StatusError, invalid_argument, not_found
 
 EVENTS_WAITING = 1000
@@ -203,7 +204,7 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
         container = self._node.running(_given(request.container_id))
         argv = self._command(request.cmd, container)
         _check_streams(request)
-        url = await self._streaming.offer(
+        url = await self._streaming.offer_command(
             request, lambda: self._node.execute(container, argv, tty=request.tty, stdin=request.stdin)
         )
         return api.ExecResponse(url=url)
@@ -213,17 +214,19 @@ class RuntimeService(api_pb2_grpc.RuntimeServiceServicer):
         container = self._node.running(_given(request.container_id))
         _check_streams(request)
         shim = self._node.shim
-        url = await self._streaming.offer(
+        url = await self._streaming.offer_command(
             request, lambda: shim.open_session("attach", container.id, stdin=request.stdin)
         )
         return api.AttachResponse(url=url)
 
     async def PortForward(self, request: api.PortForwardRequest, context: Any) -> api.PortForwardResponse:
-        """Refuse: the protocol of port-forward is SPDY, which no lesson needs."""
-        raise StatusError(
-            StatusCode.UNIMPLEMENTED,
-            "this runtime does not forward ports: connect to the address of the pod or its Service",
-        )
+        """Return the URL at which connections to ports of a pod can be had."""
+        sandbox = self._node.sandbox(_given(request.pod_sandbox_id))
+        if not sandbox.ready:
+            raise StatusError(StatusCode.FAILED_PRECONDITION, f"sandbox {sandbox.id} is not running")
+        handler = self._node.handlers.of(sandbox)
+        url = await self._streaming.offer_ports(sandbox.id, request.port, lambda: handler.dialer(sandbox))
+        return api.PortForwardResponse(url=url)
 
     # ---- watching ----
 

@@ -10,7 +10,8 @@
 | CRI client; sandboxes, containers | `runtime/client.RuntimeClient`; `runtime/sandbox`, `runtime/containers` |
 | volume manager; CSI client | `volumes/manager.Volumes`, `volumes/atomic_writer.write`, `plugins/csi.Driver` |
 | plugin watcher, CSINode | `plugins/watcher.Plugins`, `plugins/csi.CsiNode` |
-| server: logs, exec, metrics | `server/server.Server`, `server/logs`, `server/streams`, `server/metrics` |
+| server: logs, exec, port-forward | `server/server.Server`, `server/logs`, `server/streams` |
+| summary provider; local storage eviction | `stats/provider.StatsProvider`, `stats/eviction.evict_pods` |
 
 One process runs any number of nodes. Read it in this order:
 
@@ -20,7 +21,8 @@ One process runs any number of nodes. Read it in this order:
 * `pod/` has one worker for each pod: look at the runtime, `plan` the next step, take it, report the `status`, again;
 * `runtime/` takes the steps, and puts them into the words of CRI;
 * `volumes/` fills folders, or has CSI drivers bring them; `plugins/` finds the drivers;
-* `server/` answers the API server: logs, exec, attach, and how full volumes are.
+* `stats/` measures what pods use, and ends those that use more of the disk than they may;
+* `server/` answers the API server: logs, exec, attach, port-forward, and what is asked of the node (`node_endpoints`).
 
 It speaks to the runtime over CRI only, so any CRI runtime will do. It keeps no state of its own that matters: kill it
 at any instruction, and the next one goes on from what the API server and the runtime know.
@@ -28,6 +30,6 @@ at any instruction, and the next one goes on from what the API server and the ru
 Left out, because it costs more than it teaches: static pods, volumes other than emptyDir, configMap, secret,
 downwardAPI, projected, hostPath below /var/lib/kubelet and claims served by CSI (an event refuses others), of CSI
 attaching, block devices, inline volumes, secrets, pod information and fsGroup, in-place resize, image garbage
-collection, eviction under pressure, cluster DNS, node affinity at admission, and port-forward, which still tunnels
-SPDY. Fields with which nothing is done, as image pull secrets, stand in `pod/not_honoured`: an event names them.
+collection, eviction when the node runs short, cluster DNS, and node affinity at admission. Fields with which nothing
+is done stand in `pod/not_honoured`: an event names them.
 """

@@ -271,8 +271,6 @@ async def test_events_tell_each_step_of_a_container(runtime: Any) -> None:
 
 
 async def test_methods_that_are_left_out_say_so(runtime: Any) -> None:
-    error = await runtime.refusal(runtime.calls.PortForward(api.PortForwardRequest(pod_sandbox_id="x")))
-    assert error.code() == grpc.StatusCode.UNIMPLEMENTED
     error = await runtime.refusal(runtime.calls.UpdatePodSandboxResources(api.UpdatePodSandboxResourcesRequest()))
     assert error.code() == grpc.StatusCode.UNIMPLEMENTED
 

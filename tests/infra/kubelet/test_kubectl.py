@@ -147,19 +147,6 @@ def test_debug_adds_an_ephemeral_container(talker: Namespace) -> None:
     assert "running" in status["state"]
 
 
-def test_port_forward_is_refused_in_words(talker: Namespace) -> None:
-    process = subprocess.Popen(
-        [*talker.command, "port-forward", "one", ":8080"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert "SPDY" in process.communicate(timeout=20)[0]
-    finally:
-        process.kill()
-
-
 def test_drain_moves_the_pods_to_another_node(namespace: Namespace) -> None:
     namespace.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "1000")
     namespace.kubectl(

@@ -57,6 +57,18 @@ def test_a_pod_that_was_initialised_once_stays_so_although_its_sidecar_has_ended
     assert ends(after) == {"proxy": 0, "main": 137}
 
 
+def test_a_sidecar_that_had_ended_before_takes_the_turn_back() -> None:
+    of = pod(MAIN, init=(PROXY,))
+    before = status_of(of, state(exited(PROXY, 143)))
+    assert ends(status_of(of | {"status": before}, state(exited(PROXY, 143)), ended=True)) == {
+        "proxy": 143,
+        "main": "PodInitializing",
+    }
+    of = pod(MAIN, OTHER, init=(PROXY,))
+    after = status_of(of | {"status": before}, state(exited(PROXY, 143), exited(MAIN, 1)), ended=True)
+    assert ends(after) == {"proxy": 143, "main": 1, "other": 137}
+
+
 def test_the_conditions_are_those_of_the_moment_before() -> None:
     status = status_of(pod(MAIN), state(), ended=True)
     assert condition(status, "Ready")["reason"] == "ContainersNotReady"

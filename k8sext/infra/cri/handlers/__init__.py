@@ -23,11 +23,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # parts of `oci` run without what is installed beside Python
+    from contextlib import AbstractAsyncContextManager
     from ipaddress import IPv4Network
 
     from k8sext.infra.cri.handlers.oci.image_store import ImageStore
     from k8sext.infra.cri.proto import api_pb2 as api
     from k8sext.infra.cri.store import Container, Sandbox
+    from k8sext.infra.cri.streaming.port_forward import Dial
     from k8sext.kube.objects import Json
 
 
@@ -77,6 +79,10 @@ class Handler(Protocol):
 
     def address(self, sandbox: Sandbox) -> str:
         """The address at which the servers of a pod listen."""
+        ...
+
+    def dialer(self, sandbox: Sandbox) -> AbstractAsyncContextManager[Dial]:
+        """Hold what makes connections to the ports of a pod, for port-forward; each may raise OSError."""
         ...
 
     def check(self, config: api.ContainerConfig) -> None:

@@ -73,7 +73,7 @@ def pod_status(pod: Json, seen: Observation, now: str) -> Json:
     if ip := podspec.pod_ip(pod, seen.state.ip, seen.node_ip) or old.get("podIP"):
         status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
     status |= {name: group for name, group in groups.items() if group}
-    return last_word(status) if seen.ended else status
+    return last_word(pod, status) if seen.ended else status
 
 
 def _container_status(pod: Json, container: Json, seen: Observation, waiting: str, is_init: bool) -> Json:

@@ -139,6 +139,11 @@ class RuntimeClient:
         """Return the URL at which the streams of what runs already can be had."""
         return (await self._call("RuntimeService/Attach", request, cri.AttachResponse)).url
 
+    async def port_forward(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        """Return the URL at which connections to ports of a pod can be had."""
+        request = cri.PortForwardRequest(pod_sandbox_id=sandbox_id, port=ports)
+        return (await self._call("RuntimeService/PortForward", request, cri.PortForwardResponse)).url
+
     # ---- images ----
 
     async def image_status(self, image: cri.ImageSpec) -> cri.Image | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from k8sext.infra.kubelet.runtime.images import Images, NotStarted
 from k8sext.infra.kubelet.runtime.sandbox import Sandboxes
 from k8sext.infra.kubelet.runtime.translate import container_config, container_hash
 from k8sext.infra.kubelet.volumes.manager import VolumeError, Volumes
-from k8sext.kube.objects import Json, part
+from k8sext.kube.objects import Json, key_of, part
 from k8sext.kube.pod import all_containers
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 3.0
 HOOK_SECONDS = 600
@@ -176,7 +179,8 @@ class Containers:
         except TimeoutError:
             well, output = False, f"not done after {seconds}s"
         if not well:
-            self._events.warning(pod, f"Failed{name}", f"{name} failed: {output}", container)
+            log.warning("pod %s, container %s: %s failed: %s", key_of(pod), container["name"], name, output)
+            self._events.warning(pod, f"Failed{name}", f"{name} failed", container)
         return bool(well), int(seconds - (time.monotonic() - began))
 
     async def _clear(self, runs: list[cri.ContainerStatus]) -> None:

@@ -52,7 +52,8 @@ class Server:
         for name, handler in (("exec", self._exec), ("attach", self._attach)):
             for path in (f"/{name}{route}", f"/{name}/{{namespace}}/{{pod}}/{{uid}}/{{container}}"):
                 self._app.router.add_route("*", path, handler)
-        self._app.router.add_route("*", "/portForward/{namespace}/{pod}", _port_forward)
+        for path in ("/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"):
+            self._app.router.add_route("*", path, self._port_forward)
 
     async def start(
         self, address: str, certificate: Path, key: Path, client_ca: Path, port: int = PORT
@@ -97,9 +98,19 @@ class Server:
         question = cri.AttachRequest(container_id=run.id, **_streams(request))
         return await self._stream(request, self._runtime.attach(question))
 
-    async def _stream(self, request: web.Request, url: Awaitable[str]) -> web.StreamResponse:
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        pod = self._pod(request)
+        sandbox = (await self._cache.state(podspec.uid(pod))).sandbox
+        if sandbox is None:
+            raise web.HTTPBadRequest(text=f"pod {pod['metadata']['name']} is not running")
+        ports = _ports(request.query.getall("ports", []))
+        return await self._stream(request, self._runtime.port_forward(sandbox.id, ports), streams.forward)
+
+    async def _stream(
+        self, request: web.Request, url: Awaitable[str], pass_on: streams.PassOn = streams.proxy
+    ) -> web.StreamResponse:
         try:
-            return await streams.proxy(request, self._session, await url)
+            return await pass_on(request, self._session, await url)
         except RuntimeFailure as error:
             raise web.HTTPInternalServerError(text=f"the runtime refuses: {error.message}") from error
 
@@ -109,11 +120,15 @@ class Server:
             raise web.HTTPBadRequest(text=f"container {run.metadata.name} is not running")
         return run
 
-    async def _find_run(self, request: web.Request, *, previous: bool = False) -> cri.ContainerStatus:
+    def _pod(self, request: web.Request) -> Json:
         names = request.match_info
         pod = self._find_pod(names["namespace"], names["pod"])
-        if pod is None:
+        if pod is None or names.get("uid", podspec.uid(pod)) != podspec.uid(pod):
             raise web.HTTPNotFound(text=f'pod "{names["namespace"]}/{names["pod"]}" does not run on this node')
+        return pod
+
+    async def _find_run(self, request: web.Request, *, previous: bool = False) -> cri.ContainerStatus:
+        names, pod = request.match_info, self._pod(request)
         name = names["container"]
         if name not in (container["name"] for container in all_containers(pod)):
             raise web.HTTPBadRequest(text=f'container "{name}" in pod "{names["pod"]}" is not available')
@@ -150,6 +165,14 @@ def _wanted(query: Mapping[str, str]) -> logs.Wanted:
         raise web.HTTPBadRequest(text=f"the log options make no sense: {error}") from error
 
 
+def _ports(texts: list[str]) -> list[int]:
+    """The ports of a WebSocket's URL: `ports=80,81` or once for each."""
+    words = [word for text in texts for word in text.split(",")]
+    if not all(word.isdecimal() and 0 < int(word) < 1 << 16 for word in words):
+        raise web.HTTPBadRequest(text=f"the query parameter ports must name numbers from 1 to 65535, not {texts}\n")
+    return [int(word) for word in words]
+
+
 def _streams(request: web.Request) -> dict[str, bool]:
     tty = request.query.get("tty") in ("1", "true")
     asked = {
@@ -180,11 +203,3 @@ async def _only_the_api_server(request: web.Request, handler: Handler) -> web.St
     if names != [API_SERVER]:
         return web.Response(status=403, text=f"Forbidden: only the API server may ask, and {names} is not it.\n")
     return await handler(request)
-
-
-async def _port_forward(_: web.Request) -> web.Response:
-    return web.Response(
-        status=501,
-        text="Port-forward still tunnels SPDY, which this kubelet does not speak; reach the pod by `kubectl proxy` at "
-        "/api/v1/namespaces/NAMESPACE/pods/NAME:PORT/proxy/.\n",
-    )

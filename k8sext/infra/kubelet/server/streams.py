@@ -1,26 +1,82 @@
-"""Exec and attach: the API server's WebSocket on one side, the runtime's on the other, and every message handed on as
-it is.
+"""Exec, attach and port-forward: the API server's connection on one side, the runtime's on the other, and all handed on
+as it is.
 
-What the messages mean (v5.channel.k8s.io: one byte of channel, then data) is between kubectl and the runtime.
+What the messages of a WebSocket mean (v5.channel.k8s.io: one byte of channel, then data) is between kubectl and the
+runtime, and so is SPDY. Only where kubectl wraps SPDY into a WebSocket, the kubelet takes it out, since runtimes speak
+SPDY alone (KEP-4006).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 from aiohttp import WSMsgType, web
 
+from k8sext.infra import upgrade
+
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+FORWARD_PROTOCOLS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
+SPDY = "SPDY/3.1"
+TUNNEL = f"{SPDY}+portforward.k8s.io"
+AGREED = {"X-Stream-Protocol-Version": "portforward.k8s.io"}
 
 
-async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
+PassOn = Callable[[web.Request, aiohttp.ClientSession, str], Awaitable[web.StreamResponse]]
+
+
+async def forward(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
+    """Connect who wants ports of a pod with the runtime's streaming server at `url` until one of them is done."""
+    try:
+        if _upgrade(request) == SPDY.lower():
+            async with upgrade.connect(url, SPDY, AGREED) as far, upgrade.accept(request, SPDY, AGREED) as near:
+                await upgrade.join(near, far)
+            return web.Response()
+        if TUNNEL in _offered(request):
+            async with upgrade.connect(url, SPDY, AGREED) as far:
+                return await _untunnel(request, far)
+    except (upgrade.UpgradeRefused, OSError) as error:
+        return web.Response(status=502, text=f"The runtime's streaming server does not answer: {error}\n")
+    return await proxy(request, session, url, FORWARD_PROTOCOLS)
+
+
+async def _untunnel(request: web.Request, far: upgrade.Connection) -> web.StreamResponse:
+    caller = web.WebSocketResponse(protocols=[TUNNEL], max_msg_size=0, compress=False, timeout=10)
+    await caller.prepare(request)
+    reader, writer = far
+
+    async def to_caller() -> None:
+        while chunk := await reader.read(upgrade.LIMIT):
+            await caller.send_bytes(chunk)
+
+    async def to_runtime() -> None:
+        async for message in caller:
+            if message.type == WSMsgType.BINARY:
+                writer.write(message.data)
+                await writer.drain()
+
+    tasks = [asyncio.create_task(to_caller()), asyncio.create_task(to_runtime())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await caller.close()
+    return caller
+
+
+async def proxy(
+    request: web.Request, session: aiohttp.ClientSession, url: str, protocols: Sequence[str] = PROTOCOLS
+) -> web.StreamResponse:
     """Connect the caller with the runtime's streaming server at `url` until one of them is done."""
-    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    wanted = [name for name in offered if name in PROTOCOLS]
-    if request.headers.get("Upgrade", "").lower() != "websocket" or not wanted:
+    offered = _offered(request)
+    wanted = [name for name in offered if name in protocols]
+    # those who forward ports need not name a protocol
+    if _upgrade(request) != "websocket" or (not wanted and (offered or protocols is PROTOCOLS)):
         return web.Response(
-            status=400, text=f"This kubelet streams over WebSocket only, with one of {', '.join(PROTOCOLS)}.\n"
+            status=400, text=f"This kubelet streams over WebSocket only, with one of {', '.join(protocols)}.\n"
         )
     try:
         runtime = await session.ws_connect(url, protocols=wanted, max_msg_size=0, compress=0)
@@ -28,7 +84,7 @@ async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) 
         return web.Response(status=502, text=f"The runtime's streaming server does not answer: {error}\n")
     async with runtime:
         caller = web.WebSocketResponse(
-            protocols=[runtime.protocol or wanted[0]], max_msg_size=0, compress=False, timeout=10
+            protocols=[runtime.protocol] if runtime.protocol else (), max_msg_size=0, compress=False, timeout=10
         )
         await caller.prepare(request)
         to_runtime = asyncio.create_task(_hand_on(caller, runtime))
@@ -44,6 +100,15 @@ async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) 
             to_caller.cancel()
             await caller.close(code=runtime.close_code or 1000)
     return caller
+
+
+def _upgrade(request: web.Request) -> str:
+    return request.headers.get("Upgrade", "").lower()
+
+
+def _offered(request: web.Request) -> list[str]:
+    names = (name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+    return [name for name in names if name]
 
 
 WebSocket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,9 @@ def sequences(said: list[tuple[float, str]]) -> dict[str, list[str]]:
     for _, line in said:
         name, what = line.split(" ")
         # a postStart hook runs beside what the container does
-        result.setdefault(f"{name} post" if what == "post" else name, []).append(what)
+        said_by = result.setdefault(f"{name} post" if what == "post" else name, [])
+        if said_by[-1:] != [what] or what == "start":  # a kill that the deletion meets half way is begun anew
+            said_by.append(what)
     return result
 
 
@@ -127,6 +128,10 @@ def _event(one: Json) -> tuple[str, str, str]:
     return one["reason"], one["involvedObject"].get("fieldPath", ""), plain(one["message"])
 
 
+def _is_of(probes: set[tuple[str, str]], event: tuple[str, str, str]) -> bool:
+    return any(event[1] == place and event[2].startswith(kind.capitalize()) for place, kind in probes)
+
+
 def _margin(first: str, second: str) -> float:
     """Seconds by which two lines have to be apart to be in an order: many scripts begin at once, and slowly."""
     return 3.0 if first.endswith("start") and second.endswith("start") else 1.0
@@ -135,14 +140,19 @@ def _margin(first: str, second: str) -> float:
 def events(spec: Json, real: list[Json], ours: list[Json]) -> list[str]:
     """Which events one side has and the other has not. A pod that has said so much that its kubelet may be made
     silent (25 events at once) is left out; so is what a healthy probe says that meets the end of its container."""
-    ill = {f"spec.containers{{{one['name']}}}" for one in spec["containers"] if '["false"]' in json.dumps(one)}
+    ill = {
+        (f"spec.containers{{{one['name']}}}", kind)
+        for one in spec["containers"]
+        for kind in ("startup", "readiness", "liveness")
+        if one.get(f"{kind}Probe", {}).get("exec") == {"command": ["false"]}
+    }
     if any(sum(one.get("count", 1) for one in side) >= ALLOWANCE for side in (real, ours)):
         return []
     told = {
         name: {_event(one) for one in side if one["reason"] in REASONS}
         for name, side in (("real", real), ("ours", ours))
     }
-    told = {name: {one for one in side if one[0] != "Unhealthy" or one[1] in ill} for name, side in told.items()}
+    told = {name: {one for one in side if one[0] != "Unhealthy" or _is_of(ill, one)} for name, side in told.items()}
     return [
         f"event only on {name}: {event}"
         for name, other in (("real", "ours"), ("ours", "real"))

@@ -110,7 +110,7 @@ class Maker:
 
     def ending(self, name: str, codes: list[int]) -> str:
         """A script that ends by itself."""
-        after = self.dice.choice([0, 0.5, 2])
+        after = self.dice.choice([0, 0.5, 6])  # far from when probes kill, which is after one to four seconds
         message = "echo the end > /dev/termination-log; " if self.dice.random() < 0.3 else ""
         self.busy += after + 3
         return f"{say(name, 'start')}; sleep {after}; {message}exit {self.dice.choice(codes)}"

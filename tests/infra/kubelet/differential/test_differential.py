@@ -74,7 +74,7 @@ def run(both: TwoKubelets, case: Case) -> Found:
         time.sleep(case.deleted_after)
     for side in SIDES:
         both.delete(case, side)
-    last = end(both, names)
+    last, met = end(both, names)
     traces = {side: compare.lines(both.trace(names[side])) for side in SIDES}
     found.histories = [f"{side}: {line}" for side in SIDES for line in compare.history(both.seen[names[side]].versions)]
     if case.deleted_after is not None:  # how far each had come by then is luck; that both go, and when, is not
@@ -83,8 +83,9 @@ def run(both: TwoKubelets, case: Case) -> Found:
     real, ours = (compare.sequences(traces[side]) for side in SIDES)
     found.differences += last + compare.order(traces["real"], traces["ours"]) + compare.paths(real, ours, "lines")
     for name in {*real, *ours}:
-        if real.get(name) != ours.get(name) and any(
-            unheard(both.seen[names[side]], traces[side], name) for side in SIDES
+        if name.removesuffix(" post") in met or (
+            real.get(name) != ours.get(name)
+            and any(unheard(both.seen[names[side]], traces[side], name) for side in SIDES)
         ):
             found.differences = [line for line in found.differences if f".{name}" not in line]
     return found
@@ -115,20 +116,24 @@ def agree(both: TwoKubelets, case: Case, names: dict[str, str]) -> list[str]:
             return compare.paths(real, ours, "status")
 
 
-def end(both: TwoKubelets, names: dict[str, str]) -> list[str]:
-    """Wait until both are gone. Returns where the last words differ."""
+def end(both: TwoKubelets, names: dict[str, str]) -> tuple[list[str], set[str]]:
+    """Wait until both are gone. Returns where the last words differ, and which containers the deletion met while they
+    were started again, on one side before it and on the other not: nothing more can be said of them."""
     seen = {side: both.seen[names[side]] for side in SIDES}
     deadline = time.monotonic() + PATIENCE
     while any(one.gone is None for one in seen.values()):
         if time.monotonic() > deadline:
-            return [f"deleted, and not gone: {[side for side in SIDES if seen[side].gone is None]}"]
+            return [f"deleted, and not gone: {[side for side in SIDES if seen[side].gone is None]}"], set()
         time.sleep(0.1)
     took = {side: (one.gone or 0) - (one.deleted or 0) for side, one in seen.items()}
     real, ours = (compare.status(seen[side].versions[-1][1]) for side in SIDES)
-    for name in [name for name, one in real.items() if isinstance(one, dict) and "restartCount" in one]:
-        if real[name]["restartCount"] != ours.get(name, {}).get("restartCount"):
-            del real[name], ours[name]  # it was started again on one side while it was being deleted
+    counts = {
+        name: one["restartCount"] for name, one in real.items() if isinstance(one, dict) and "restartCount" in one
+    }
+    met = {name for name, count in counts.items() if count != ours.get(name, {}).get("restartCount")}
+    for name in met:
+        del real[name], ours[name]
     differences = compare.paths(real, ours, "last status")
-    if took["ours"] > took["real"] + compare.SLOWER:
+    if took["ours"] > took["real"] + compare.SLOWER and not met:
         differences.append(f"deletion: real {took['real']:.1f} s, ours {took['ours']:.1f} s")
-    return differences
+    return differences, met

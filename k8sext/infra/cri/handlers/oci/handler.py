@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import time
+from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8sext.infra.cri.built_in import DEFAULT_PATH, is_built_in
 from k8sext.infra.cri.container_config import program
-from k8sext.infra.cri.handlers.oci import bundle, capability_checks, rootfs
+from k8sext.infra.cri.handlers.oci import bundle, capability_checks, dial, rootfs
 from k8sext.infra.cri.handlers.oci.image_store import ImageStore
 from k8sext.infra.cri.handlers.oci.network import Network, NetworkError
 from k8sext.infra.cri.handlers.oci.network_namespace import NetworkNamespace
@@ -28,6 +29,9 @@ from k8sext.infra.cri.shimclient import ShimClient, ShimError
 from k8sext.infra.cri.store import Container, Sandbox, Store, write_aside
 from k8sext.infra.grpc import failed_precondition, invalid_argument
 from k8sext.kube.objects import Json
+
+if TYPE_CHECKING:
+    from k8sext.infra.cri.streaming.port_forward import Dial
 
 SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.", "net.")
 """Those that belong to a namespace, and so to the pod alone."""
@@ -112,6 +116,13 @@ class OciHandler:
     def address(self, sandbox: Sandbox) -> str:
         """The pod's own."""
         return sandbox.ip
+
+    def dialer(self, sandbox: Sandbox) -> AbstractAsyncContextManager[Dial]:
+        """Connections from inside the pod's network, so that what listens at its localhost is reached, too."""
+        if sandbox.host_network:
+            return dial.dialer([])
+        network = ["nsenter", f"--net=/proc/{self._pause.pid(sandbox)}/ns/net", "--"]
+        return dial.dialer([*self._namespace.enter(network=False), *network])
 
     # ---- containers ----
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
@@ -18,6 +21,9 @@ from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.store import Container, Sandbox, Store
 from k8sext.infra.grpc import StatusError, invalid_argument
 from k8sext.kube.objects import Json
+
+if TYPE_CHECKING:
+    from k8sext.infra.cri.streaming.port_forward import Dial
 
 
 class ProcessHandler:
@@ -62,6 +68,11 @@ class ProcessHandler:
     def address(self, sandbox: Sandbox) -> str:
         """The loopback address that stands for the pod's."""
         return loopback_address(sandbox.ip, self._loopback)
+
+    @asynccontextmanager
+    async def dialer(self, sandbox: Sandbox) -> AsyncIterator[Dial]:
+        """Connections to that address: what such a pod serves at 127.0.0.1 is the machine's, not the pod's alone."""
+        yield lambda port: asyncio.open_connection(self.address(sandbox), port)
 
     # ---- containers ----
 

@@ -1,0 +1,221 @@
+"""Port-forward: each connection that somebody makes to the port of a learner's machine goes to a port of a pod.
+
+Over SPDY (`portforward.k8s.io`) each is a pair of streams with the same request id: `data` carries the bytes, `error`
+the reason why there are none. Over a WebSocket (`v4.channel.k8s.io` and its relatives) there is one connection for each
+port that the URL names: channel 2n carries the bytes, channel 2n+1 the reason, and both begin with the port.
+Source: k8s.io/cri-streaming/pkg/streaming/portforward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from k8sext.infra.cri.streaming import spdy
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+PROTOCOL = "portforward.k8s.io"
+SPDY = "SPDY/3.1"
+CHANNELS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
+PAIR_SECONDS = 30.0
+BLOCK = 1 << 15
+log = logging.getLogger(__name__)
+
+Dial = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+"""Makes a connection to a port of the pod. Raises OSError with a reason."""
+Dialer = Callable[[], AbstractAsyncContextManager[Dial]]
+
+
+async def serve(request: web.Request, pod: str, ports: Sequence[int], dialer: Dialer) -> web.StreamResponse:
+    """Forward to a pod until the caller leaves. `pod` is its sandbox's id; `ports` count for WebSockets alone."""
+    from aiohttp import web
+
+    from k8sext.infra.upgrade import accept
+
+    wanted = request.headers.get("Upgrade", "").lower()
+    if wanted == SPDY.lower():
+        offered = request.headers.get("X-Stream-Protocol-Version", PROTOCOL)
+        if PROTOCOL not in offered:
+            raise web.HTTPForbidden(
+                text=f"unable to negotiate protocol: client supports {offered}, server {PROTOCOL}\n"
+            )
+        agreed = {"X-Stream-Protocol-Version": PROTOCOL}
+        async with dialer() as dial, accept(request, SPDY, agreed) as (reader, writer):
+            await forward_streams(spdy.Connection(reader, writer), pod, dial)
+        return web.Response()
+    if wanted == "websocket":
+        channel = web.WebSocketResponse(protocols=CHANNELS, max_msg_size=0, timeout=5)
+        await channel.prepare(request)
+        async with dialer() as dial:
+            await forward_channels(channel, pod, ports, dial)
+        return channel
+    raise web.HTTPBadRequest(
+        text=f"ports are forwarded over {SPDY} or a WebSocket: ask for an upgrade to one of them\n"
+    )
+
+
+# ---- SPDY ----
+
+
+async def forward_streams(connection: spdy.Connection, pod: str, dial: Dial) -> None:
+    """Forward each pair of streams that the client opens, until it leaves."""
+    waiting: dict[str, spdy.Stream] = {}
+    async with asyncio.TaskGroup() as group:
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            async for stream in connection.streams():
+                try:
+                    port, request_id = _port(stream), _request_id(stream)
+                except ValueError as problem:
+                    log.debug("%s", problem)
+                    await stream.reset()
+                    continue
+                other = waiting.pop(request_id, None)
+                if other is None:
+                    waiting[request_id] = stream
+                    continue
+                data, error = (stream, other) if _kind(stream) == "data" else (other, stream)
+                task = group.create_task(_forward_pair(data, error, port, pod, dial))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except spdy.ProtocolError as problem:
+            log.warning("port-forward to %s: %s", pod, problem)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _kind(stream: spdy.Stream) -> str:
+    return stream.headers.get("streamtype", "")
+
+
+def _port(stream: spdy.Stream) -> int:
+    if _kind(stream) not in ("data", "error"):
+        raise ValueError(f'invalid stream type "{_kind(stream)}"')
+    text = stream.headers.get("port", "")
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise ValueError(f'unable to parse "{text}" as a port')
+    return int(text)
+
+
+def _request_id(stream: spdy.Stream) -> str:
+    """What a pair has in common. Old clients do not say; they open the error stream, and the data stream next."""
+    first = stream.number if _kind(stream) == "error" else stream.number - 2
+    return stream.headers.get("requestid") or f"stream {first}"
+
+
+async def _forward_pair(data: spdy.Stream, error: spdy.Stream, port: int, pod: str, dial: Dial) -> None:
+    with contextlib.suppress(OSError):  # the client left
+        try:
+            reader, writer = await dial(port)
+        except OSError as problem:
+            await error.write(_why(port, pod, problem).encode())
+            await error.close()
+            await data.reset()
+            return
+        with contextlib.closing(writer):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_to_pod(data, writer))
+                    group.create_task(_to_client(reader, data))
+                await error.close()
+            except* OSError as problems:
+                log.debug("port %d of %s: %s", port, pod, problems.exceptions[0])
+                await data.reset()
+                await error.reset()
+            finally:
+                data.forget()
+                error.forget()
+
+
+async def _to_pod(data: spdy.Stream, writer: asyncio.StreamWriter) -> None:
+    while chunk := await data.read():
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def _to_client(reader: asyncio.StreamReader, data: spdy.Stream) -> None:
+    while chunk := await reader.read(BLOCK):
+        await data.write(chunk)
+    await data.close()
+
+
+def _why(port: int, pod: str, problem: OSError) -> str:
+    reason = os.strerror(problem.errno) if problem.errno else str(problem)  # without this machine's own addresses
+    return f"error forwarding port {port} to pod {pod}, uid : {reason}"
+
+
+# ---- WebSocket ----
+
+
+Send = Callable[[int, bytes], Awaitable[None]]
+
+
+async def forward_channels(channel: web.WebSocketResponse, pod: str, ports: Sequence[int], dial: Dial) -> None:
+    """Forward one connection to each port, until all have ended or the client leaves."""
+    encoded = "base64" in (channel.ws_protocol or "")
+
+    async def send(number: int, data: bytes) -> None:
+        if encoded:
+            await channel.send_str(str(number) + base64.b64encode(data).decode())
+        else:
+            await channel.send_bytes(bytes([number]) + data)
+
+    queues = [asyncio.Queue[bytes](spdy.CHUNKS_WAITING) for _ in ports]
+    receiving = asyncio.create_task(_receive(channel, queues))
+    forwarding = asyncio.gather(
+        *(_forward_channel(at, port, queues[at], pod, dial, send) for at, port in enumerate(ports))
+    )
+    try:
+        await asyncio.wait([forwarding, receiving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        forwarding.cancel()
+        receiving.cancel()
+        await asyncio.gather(forwarding, receiving, return_exceptions=True)
+        await channel.close()
+
+
+async def _receive(channel: web.WebSocketResponse, queues: Sequence[asyncio.Queue[bytes]]) -> None:
+    async for message in channel:
+        if isinstance(message.data, bytes):
+            number, data = message.data[:1], message.data[1:]
+            at = number[0] if number else -1
+        else:
+            text = str(message.data)
+            at, data = int(text[:1] or -1), base64.b64decode(text[1:])
+        if at % 2 == 0 and at // 2 < len(queues):
+            await queues[at // 2].put(data)
+
+
+async def _forward_channel(at: int, port: int, queue: asyncio.Queue[bytes], pod: str, dial: Dial, send: Send) -> None:
+    for number in (2 * at, 2 * at + 1):
+        await send(number, struct.pack("<H", port))
+    try:
+        reader, writer = await dial(port)
+    except OSError as problem:
+        await send(2 * at + 1, _why(port, pod, problem).encode())
+        return
+
+    async def to_pod() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(await queue.get())
+                await writer.drain()
+
+    with contextlib.closing(writer), contextlib.suppress(OSError):
+        sending = asyncio.create_task(to_pod())
+        try:
+            while chunk := await reader.read(BLOCK):
+                await send(2 * at, chunk)
+        finally:
+            sending.cancel()

@@ -1,0 +1,100 @@
+"""Leave HTTP for another protocol on the same connection (`Upgrade`, RFC 9110 section 7.8), on both sides.
+
+For protocols that aiohttp does not speak itself, such as SPDY; for WebSocket it has better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+LIMIT = 1 << 16
+"""Bytes that may wait to be read before the sender has to wait, too."""
+
+
+class UpgradeRefused(Exception):
+    """The server stays with HTTP; the message is what it said."""
+
+
+@asynccontextmanager
+async def accept(request: web.Request, protocol: str, headers: Mapping[str, str]) -> AsyncIterator[Connection]:
+    """Answer an upgrade request with yes, and hold the connection as a stream of bytes; it is closed at the end.
+
+    What the handler of the request returns afterwards reaches nobody.
+    """
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client left")
+    reader = asyncio.StreamReader(limit=LIMIT)
+    reader.set_transport(transport)
+    request.protocol.set_parser(_Bytes(reader))  # type: ignore[arg-type]
+    writer = asyncio.StreamWriter(transport, request.protocol, reader, asyncio.get_running_loop())
+    lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}"]
+    writer.write(_head([*lines, *(f"{name}: {value}" for name, value in headers.items())]))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def connect(url: str, protocol: str, headers: Mapping[str, str]) -> AsyncIterator[Connection]:
+    """Ask a server (http, no TLS) for an upgrade, and hold the connection as a stream of bytes; it is closed at the
+    end. Raises UpgradeRefused, OSError."""
+    target = urlsplit(url)
+    reader, writer = await asyncio.open_connection(target.hostname, target.port, limit=LIMIT)
+    try:
+        lines = [f"POST {target.path} HTTP/1.1", f"Host: {target.netloc}", "Content-Length: 0"]
+        lines += ["Connection: Upgrade", f"Upgrade: {protocol}"]
+        writer.write(_head([*lines, *(f"{name}: {value}" for name, value in headers.items())]))
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ConnectionResetError("no answer to the upgrade") from error
+        if b" 101 " not in head.partition(b"\r\n")[0]:
+            said = await reader.read(LIMIT) if b"content-length: 0" not in head.lower() else b""
+            raise UpgradeRefused(said.decode(errors="replace").strip() or head.decode(errors="replace"))
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def join(near: Connection, far: Connection) -> None:
+    """Carry bytes both ways until both directions have ended."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_carry(near[0], far[1]))
+        group.create_task(_carry(far[0], near[1]))
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(LIMIT):
+            writer.write(chunk)
+            await writer.drain()
+    # neither side of such a protocol half-closes the connection itself
+    writer.close()
+
+
+class _Bytes:
+    """Takes what arrives, in the place of aiohttp's own parsers."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._reader.feed_data(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
+def _head(lines: list[str]) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode()
