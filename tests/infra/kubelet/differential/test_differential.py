@@ -77,10 +77,12 @@ def run(both: TwoKubelets, case: Case) -> Found:
     last, met = end(both, names)
     traces = {side: compare.lines(both.trace(names[side])) for side in SIDES}
     found.histories = [f"{side}: {line}" for side in SIDES for line in compare.history(both.seen[names[side]].versions)]
-    if case.deleted_after is not None:  # how far each had come by then is luck; that both go, and when, is not
-        found.differences += [line for line in last if line.startswith("delet")]
-        return found
     real, ours = (compare.sequences(traces[side]) for side in SIDES)
+    if case.deleted_after is not None:  # how far each had come by then is luck; that both go is not
+        found.differences += [line for line in last if line.startswith("deleted, ")]
+        if real == ours:  # and when, if the same had to be ended
+            found.differences += [line for line in last if line.startswith("deletion")]
+        return found
     found.differences += last + compare.order(traces["real"], traces["ours"]) + compare.paths(real, ours, "lines")
     for name in {*real, *ours}:
         if name.removesuffix(" post") in met or (
