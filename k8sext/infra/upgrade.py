@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Headers = Sequence[tuple[str, str]]
+"""A name may come several times."""
 
 LIMIT = 1 << 16
 """Bytes that may wait to be read before the sender has to wait, too."""
@@ -45,15 +47,15 @@ async def accept(request: web.Request, protocol: str, headers: Mapping[str, str]
 
 
 @asynccontextmanager
-async def connect(url: str, protocol: str, headers: Mapping[str, str]) -> AsyncIterator[Connection]:
+async def connect(url: str, protocol: str, headers: Headers) -> AsyncIterator[tuple[Connection, dict[str, str]]]:
     """Ask a server (http, no TLS) for an upgrade, and hold the connection as a stream of bytes; it is closed at the
-    end. Raises UpgradeRefused, OSError."""
+    end. With it come the headers of the answer, their names in lower case. Raises UpgradeRefused, OSError."""
     target = urlsplit(url)
     reader, writer = await asyncio.open_connection(target.hostname, target.port, limit=LIMIT)
     try:
         lines = [f"POST {target.path} HTTP/1.1", f"Host: {target.netloc}", "Content-Length: 0"]
         lines += ["Connection: Upgrade", f"Upgrade: {protocol}"]
-        writer.write(_head([*lines, *(f"{name}: {value}" for name, value in headers.items())]))
+        writer.write(_head([*lines, *(f"{name}: {value}" for name, value in headers)]))
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
@@ -61,7 +63,8 @@ async def connect(url: str, protocol: str, headers: Mapping[str, str]) -> AsyncI
         if b" 101 " not in head.partition(b"\r\n")[0]:
             said = await reader.read(LIMIT) if b"content-length: 0" not in head.lower() else b""
             raise UpgradeRefused(said.decode(errors="replace").strip() or head.decode(errors="replace"))
-        yield reader, writer
+        fields = (line.partition(":") for line in head.decode().splitlines()[1:] if line)
+        yield (reader, writer), {name.strip().lower(): value.strip() for name, _, value in fields}
     finally:
         writer.close()
 

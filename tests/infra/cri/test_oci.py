@@ -21,11 +21,13 @@ from typing import Any
 import grpc.aio
 import pytest
 
+from k8sext.infra import upgrade
 from k8sext.infra.cri.built_in import BUILT_IN
 from k8sext.infra.cri.handlers.oci import capability_checks as possible
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shimclient import SOURCE_ROOT
 from tests.infra.cri.conftest import Runtime, Server
+from tests.infra.cri.spdy_client import Client
 from tests.support.eventually import eventually_async
 
 WAYS = {
@@ -145,6 +147,37 @@ async def test_a_pod_has_its_own_network_and_reaches_other_pods(pods: Pods):
     )
     await pods.ended(await pods.run(["python", "-c", script], sandbox=one))
     assert pods.log() == [f"stdout F {errno.ECONNREFUSED} {first}"]
+
+
+@pytest.mark.parametrize("oci_server", ["no root"], indirect=True)  # the others listen in networks of their own
+async def test_a_port_is_forwarded_to_the_pods_own_localhost(pods: Pods):
+    """A server that other pods do not reach; the connections are made in the pod's network."""
+    sandbox = await pods.sandbox()
+    server = "import http.server as h; h.HTTPServer(('127.0.0.1', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+    await pods.run(["python", "-c", server], sandbox=sandbox)
+
+    async def forwarded(port: int) -> tuple[bytes, bytes]:
+        """What comes back from a request, and what the error stream says."""
+        request = api.PortForwardRequest(pod_sandbox_id=sandbox, port=[port])
+        url = (await pods.calls.PortForward(request)).url
+        async with upgrade.connect(url, "SPDY/3.1", []) as (connection, _):
+            client = Client(*connection)
+            error, data = (client.open({"streamtype": kind, "port": str(port)}) for kind in ("error", "data"))
+            client.send(data, b"GET / HTTP/1.0\r\n\r\n")
+            await eventually_async(lambda: client.ended & {data, error})
+            client.give_up(data)
+            await client.close()
+        return client.data[data], client.data[error]
+
+    async def answers() -> bool:
+        return b"200 OK" in (await forwarded(8080))[0]
+
+    while not await answers():  # until it listens
+        await asyncio.sleep(0.05)
+    assert await forwarded(9) == (b"", f"error forwarding port 9 to pod {sandbox}, uid : Connection refused".encode())
+    await pods.calls.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=sandbox))
+    refusal = await pods.refusal(pods.calls.PortForward(api.PortForwardRequest(pod_sandbox_id=sandbox, port=[8080])))
+    assert refusal.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_containers_of_a_pod_share_network_and_ipc_and_have_processes_of_their_own(pods: Pods):

@@ -65,8 +65,9 @@ async def forwarding(*ports: int) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def spdy_client(url: str) -> AsyncIterator[Client]:
-    headers = {"X-Stream-Protocol-Version": "portforward.k8s.io"}
-    async with upgrade.connect(url, "SPDY/3.1", headers) as (reader, writer):
+    headers = [("X-Stream-Protocol-Version", "portforward.k8s.io")]
+    async with upgrade.connect(url, "SPDY/3.1", headers) as ((reader, writer), answer):
+        assert answer["x-stream-protocol-version"] == "portforward.k8s.io"
         client = Client(reader, writer)
         yield client
         await client.close()
@@ -202,7 +203,7 @@ async def test_a_stream_that_makes_no_sense_is_given_up_alone(kind: str, port: s
         await eventually_async(lambda: client.data[data] == b"wellbye")
 
 
-async def test_who_gives_up_a_stream_or_leaves_frees_the_pods_connection() -> None:
+async def test_who_gives_up_a_stream_or_leaves_frees_the_pods_connection(caplog: pytest.LogCaptureFixture) -> None:
     ended = 0
 
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -224,6 +225,7 @@ async def test_who_gives_up_a_stream_or_leaves_frees_the_pods_connection() -> No
         client.send(second, b"x" * 100_000)
         client.go_away()
         await eventually_async(lambda: ended == 3)
+    assert [record.message for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 async def test_a_pod_that_does_not_read_holds_up_its_sender_and_not_the_memory() -> None:
@@ -289,5 +291,5 @@ async def test_who_asks_for_neither_is_told_what_there_is() -> None:
         )
     async with forwarding(80) as url:
         with pytest.raises(upgrade.UpgradeRefused, match="unable to negotiate protocol"):
-            async with upgrade.connect(url, "SPDY/3.1", {"X-Stream-Protocol-Version": "v1.other"}):
+            async with upgrade.connect(url, "SPDY/3.1", [("X-Stream-Protocol-Version", "v1.other")]):
                 pass

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,9 @@ import aiohttp
 import grpc
 import pytest
 
+from k8sext.infra import upgrade
 from k8sext.infra.cri.proto import api_pb2 as api
+from tests.infra.cri.spdy_client import Client
 from tests.support.eventually import eventually_async
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
@@ -154,12 +160,106 @@ async def test_a_url_is_good_for_one_use(runtime: Any, session: Any) -> None:
     assert caught.value.status == 404
 
 
-async def test_an_upgrade_to_spdy_is_refused_with_a_sentence(runtime: Any, session: Any) -> None:
+async def test_what_is_no_upgrade_is_refused_with_a_sentence(runtime: Any, session: Any) -> None:
     container = await runtime.run(["sleep", "1000"])
-    url = (await runtime.calls.Exec(api.ExecRequest(container_id=container, cmd=["true"], stdout=True))).url
-    async with session.post(url, headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}) as answer:
-        assert answer.status == 400
-        assert "SPDY is not served here" in await answer.text()
+    request = api.ExecRequest(container_id=container, cmd=["true"], stdout=True)
+    for headers, status, said in (
+        ({}, 400, "open this URL by SPDY/3.1, or as a WebSocket of v5.channel.k8s.io or"),
+        (
+            {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v9"},
+            403,
+            "unable to negotiate",
+        ),
+    ):
+        async with session.get((await runtime.calls.Exec(request)).url, headers=headers) as answer:
+            assert answer.status == status
+            assert said in await answer.text()
+
+
+@asynccontextmanager
+async def over_spdy(url: str, *versions: str) -> AsyncIterator[tuple[Client, str]]:
+    """A connection by SPDY, and the version of the protocol that was agreed on."""
+    headers = [("X-Stream-Protocol-Version", version) for version in versions]
+    async with upgrade.connect(url, "SPDY/3.1", headers) as ((reader, writer), answer):
+        client = Client(reader, writer)
+        yield client, answer["x-stream-protocol-version"]
+        await client.close()
+
+
+@pytest.mark.parametrize("version", ["v4", "v3", "v2", ""])
+async def test_over_spdy_each_channel_is_a_stream(runtime: Any, version: str) -> None:
+    container = await runtime.run(["sleep", "1000"])
+    script = "cat; echo err >&2; exit 7"
+    request = api.ExecRequest(container_id=container, cmd=["sh", "-c", script], stdin=True, stdout=True, stderr=True)
+    wanted = f"{version}.channel.k8s.io".lstrip(".")
+    async with over_spdy((await runtime.calls.Exec(request)).url, "v9.channel.k8s.io", wanted) as (client, agreed):
+        assert agreed == wanted
+        error, stdin, stdout, stderr = (
+            client.open({"streamtype": kind}) for kind in ("error", "stdin", "stdout", "stderr")
+        )
+        text = os.urandom(300_000)
+        client.send(stdin, text, fin=True)
+        await eventually_async(lambda: client.ended >= {error, stdout, stderr})
+        assert client.data[stdout] == text and client.data[stderr] == b"err\n"
+        if version == "v4":
+            assert json.loads(client.data[error])["details"]["causes"] == [{"reason": "ExitCode", "message": "7"}]
+        else:
+            assert client.data[error] == b"command terminated with non-zero exit code: exit status 7"
+
+
+async def test_over_spdy_a_terminal_gets_its_size_and_a_stream_that_nobody_knows_is_given_up(runtime: Any) -> None:
+    container = await runtime.run(["sleep", "1000"])
+    script = "while [ \"$(stty size)\" != '33 99' ]; do sleep 0.05; done; echo fits"
+    request = api.ExecRequest(container_id=container, cmd=["sh", "-c", script], stdin=True, stdout=True, tty=True)
+    async with over_spdy((await runtime.calls.Exec(request)).url, "v4.channel.k8s.io") as (client, _):
+        error, stdin, stdout = (client.open({"streamtype": kind}) for kind in ("error", "stdin", "stdout"))
+        other, again = client.open({"streamtype": "other"}), client.open({"streamtype": "stdin"})
+        resize = client.open({"streamtype": "resize"})
+        client.send(resize, b'{"Width":1,"Height":1}\n{"Width":99,"Height":33}\n')
+        await eventually_async(lambda: client.ended >= {error, stdout})
+        assert client.data[stdout].strip() == b"fits"
+        assert {other, again} <= client.reset and stdin not in client.reset
+        assert json.loads(client.data[error])["status"] == "Success"
+
+
+async def test_over_spdy_a_command_ends_when_its_client_goes(runtime: Any) -> None:
+    container = await runtime.run(["sleep", "1000"])
+    pid_file = runtime.logs / "pid"
+    request = api.ExecRequest(
+        container_id=container, cmd=["sh", "-c", f"echo $$ > {pid_file}; exec sleep 4321"], stdout=True
+    )
+    async with over_spdy((await runtime.calls.Exec(request)).url, "v4.channel.k8s.io") as (client, _):
+        for kind in ("error", "stdout"):
+            client.open({"streamtype": kind})
+        await eventually_async(lambda: pid_file.exists() and pid_file.read_text().strip())
+        client.go_away()
+        await eventually_async(lambda: not _runs(int(pid_file.read_text())))
+
+
+@pytest.mark.parametrize("protocol", ["channel.k8s.io", "base64.channel.k8s.io", "v4.base64.channel.k8s.io", None])
+async def test_older_channels_are_served_too(runtime: Any, session: Any, protocol: str | None) -> None:
+    container = await runtime.run(["sleep", "1000"])
+    command = ["sh", "-c", "read word; echo $word; exit 7"]
+    request = api.ExecRequest(container_id=container, cmd=command, stdin=True, stdout=True)
+    url = (await runtime.calls.Exec(request)).url
+    encoded, found = "base64" in (protocol or ""), {1: b"", 3: b""}
+    async with session.ws_connect(url, protocols=[protocol] if protocol else []) as channel:
+        assert channel.protocol == protocol
+        if encoded:
+            await channel.send_str("0" + base64.b64encode(b"hello\n").decode())
+            await channel.send_str("0???")
+            await channel.send_str("x")
+        else:
+            await channel.send_bytes(b"\0hello\n")
+        async for message in channel:
+            data = message.data if isinstance(message.data, bytes) else message.data.encode()
+            number, data = (int(data[:1]), base64.b64decode(data[1:])) if encoded else (data[0], data[1:])
+            found[number] += data
+    assert found[1] == b"hello\n"
+    if protocol == "v4.base64.channel.k8s.io":
+        assert json.loads(found[3])["reason"] == "NonZeroExitCode"
+    else:
+        assert found[3] == b"command terminated with non-zero exit code: exit status 7"
 
 
 async def test_attaching_shows_the_program_and_feeds_it(runtime: Any, session: Any) -> None:

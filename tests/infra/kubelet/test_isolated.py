@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from k8sext.infra.cri.shim.processes import start_time
 from tests.infra.kubelet.conftest import IMAGE, Namespace
 from tests.infra.kubelet.test_nodes import ready
 from tests.infra.kubelet.test_pods import SERVER
+from tests.infra.kubelet.test_port_forward import ADDRESS, TALK, forward, talk
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.cluster
@@ -49,6 +51,23 @@ def test_a_network_probe_that_finds_nobody_says_so_in_an_event(namespace: Namesp
     said = ("Unhealthy", f"Readiness probe failed: dial tcp {ip}:9: Connection refused")
     namespace.until(lambda: said in namespace.events("one"), within=60)
     assert namespace.condition("one", "Ready") == "False"
+
+
+@pytest.mark.parametrize("websockets", ["true", "false"])
+def test_ports_of_an_isolated_pod_are_forwarded_to_its_own_localhost(
+    namespace: Namespace, oci: str, websockets: str
+) -> None:
+    local = TALK.replace(ADDRESS, '"127.0.0.1"')
+    ready = {"exec": {"command": ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8081))"]}}
+    main = {"command": ["python", "-c", local], "readinessProbe": ready | {"periodSeconds": 1, "timeoutSeconds": 10}}
+    namespace.pod("talk", container=main, runtimeClassName=oci)
+    namespace.until(lambda: namespace.condition("talk", "Ready") == "True")
+    with forward(namespace, "talk", ":8081", ":9", KUBECTL_PORT_FORWARD_WEBSOCKETS=websockets) as running:
+        port, closed = running.port(), running.port()
+        assert talk(port, 10 << 20) == 10 << 20
+        with socket.create_connection(("127.0.0.1", closed), timeout=60) as connection:
+            assert connection.recv(100) == b""
+        eventually(lambda: "onnection refused" in "".join(running.said))
 
 
 def test_an_isolated_pod_of_a_node_that_lost_power_has_one_address_and_can_be_deleted(

@@ -15,10 +15,17 @@ from tests.infra.kubelet.conftest import IMAGE, Namespace
 pytestmark = pytest.mark.cluster
 
 
-def kubectl(namespace: Namespace, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+BOTH_WAYS = pytest.mark.parametrize("websockets", ["true", "false"])
+"""Streams go over WebSockets, or, as from older clients, over SPDY."""
+
+
+def kubectl(
+    namespace: Namespace, *args: str, websockets: str = "true", **options: Any
+) -> subprocess.CompletedProcess[str]:
     """kubectl with its own input, output and exit code."""
     command = [*namespace.command, *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    environment = os.environ | {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment, **options)
 
 
 @pytest.fixture
@@ -87,15 +94,18 @@ def test_logs_of_a_container_that_has_not_started_say_so(namespace: Namespace) -
     assert 'container "main" in pod "one" is waiting to start' in answer.stderr
 
 
-def test_exec_carries_input_output_and_exit_code(talker: Namespace) -> None:
-    answer = kubectl(talker, "exec", "-i", "one", "--", "sh", "-c", "cat; echo err >&2; exit 3", input="hello\n")
+@BOTH_WAYS
+def test_exec_carries_input_output_and_exit_code(talker: Namespace, websockets: str) -> None:
+    script = "cat; echo err >&2; exit 3"
+    answer = kubectl(talker, "exec", "-i", "one", "--", "sh", "-c", script, input="hello\n", websockets=websockets)
     assert (answer.stdout, answer.returncode) == ("hello\n", 3)
     assert "err" in answer.stderr
 
 
-def test_exec_hands_on_large_data_unharmed(talker: Namespace) -> None:
+@BOTH_WAYS
+def test_exec_hands_on_large_data_unharmed(talker: Namespace, websockets: str) -> None:
     text = "0123456789abcdef" * 100_000
-    assert kubectl(talker, "exec", "-i", "one", "--", "cat", input=text).stdout == text
+    assert kubectl(talker, "exec", "-i", "one", "--", "cat", input=text, websockets=websockets).stdout == text
 
 
 def test_exec_takes_a_long_command(talker: Namespace) -> None:
@@ -103,11 +113,11 @@ def test_exec_takes_a_long_command(talker: Namespace) -> None:
     assert talker.kubectl("exec", "one", "--", "sh", "-c", f"printf %s {words} | wc -c").split() == ["100000"]
 
 
-def test_exec_with_a_terminal_is_a_terminal(talker: Namespace) -> None:
+@BOTH_WAYS
+def test_exec_with_a_terminal_is_a_terminal(talker: Namespace, websockets: str) -> None:
     command = [*talker.command, "exec", "-it", "one", "--", "sh"]
-    shell = pexpect.spawn(
-        command[0], command[1:], encoding="utf-8", timeout=20, dimensions=(33, 99), env=dict(os.environ)
-    )
+    environment = os.environ | {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets}
+    shell = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=20, dimensions=(33, 99), env=environment)
     shell.sendline("test -t 0 && echo is a ter''minal")
     shell.expect("is a terminal")
     shell.sendline("stty size")
@@ -124,10 +134,10 @@ def test_exec_into_a_container_that_is_not_there_says_so(talker: Namespace) -> N
     assert "other" in answer.stderr
 
 
-def test_attach_and_run_with_input(namespace: Namespace) -> None:
-    answer = kubectl(
-        namespace, "run", "one", f"--image={IMAGE}", "--restart=Never", "--rm", "-i", "--", "cat", input="hello\n"
-    )
+@BOTH_WAYS
+def test_attach_and_run_with_input(namespace: Namespace, websockets: str) -> None:
+    run = ("run", "one", f"--image={IMAGE}", "--restart=Never", "--rm", "-i", "--", "cat")
+    answer = kubectl(namespace, *run, input="hello\n", websockets=websockets)
     assert "hello" in answer.stdout
 
 

@@ -1,12 +1,13 @@
-"""Exec and attach: a program's streams over a WebSocket.
+"""Exec and attach: a program's streams, over a WebSocket or SPDY (`channels`).
 
-Spoken are `v5.channel.k8s.io` and `v4.channel.k8s.io` (k8s.io/cri-streaming, KEP-4006): the first byte of each binary
-message is the channel. The older SPDY is answered with an error.
+The client and we agree on a version of the protocol: v5 can say that stdin has ended (KEP-4006), v4 tells the exit
+code as a Status, and those before only that something went wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.stdio import CHUNK, CLOSE, EXIT, RESIZE, STDERR, STDIN, STDOUT
 from k8sext.infra.cri.shimclient import Session, ShimError
+from k8sext.infra.cri.streaming import spdy
+from k8sext.infra.cri.streaming.channels import SPDY, WEBSOCKET, Channels, SpdyChannels, WebSocketChannels
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 EXEC_SYNC_OUTPUT = 16 << 20
 log = logging.getLogger(__name__)
 
@@ -45,30 +47,65 @@ async def serve(request: web.Request, command: Command, open_session: Opener) ->
     """Give the caller the streams of a program, until it ends or the caller leaves."""
     from aiohttp import web
 
-    offered = {name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
-    if request.headers.get("Upgrade", "").lower() != "websocket" or not offered & set(PROTOCOLS):
-        raise web.HTTPBadRequest(
-            text=f"open this URL as a WebSocket of protocol {' or '.join(PROTOCOLS)}; SPDY is not served here\n"
-        )
-    channel = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0, timeout=5)
-    await channel.prepare(request)
-    try:
-        await channel.send_bytes(bytes([_first_channel(command)]))
-        await channel.send_bytes(bytes([EXIT]) + json.dumps(await _stream(channel, command, open_session)).encode())
-        await channel.close()
-    except ConnectionError:
-        log.debug("the client left before the end")
-    return channel
+    wanted = request.headers.get("Upgrade", "").lower()
+    if wanted == "spdy/3.1":
+        return await _serve_spdy(request, command, open_session)
+    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()]
+    if wanted != "websocket" or (offered and not set(offered) & set(WEBSOCKET)):
+        raise web.HTTPBadRequest(text=f"open this URL by SPDY/3.1, or as a WebSocket of {' or '.join(WEBSOCKET)}\n")
+    socket = web.WebSocketResponse(protocols=WEBSOCKET, max_msg_size=0, timeout=5)
+    await socket.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client left before the end
+        channels = WebSocketChannels(socket)
+        await channels.send(_first_channel(command), b"")
+        await _serve(channels, command, open_session)
+        await socket.close()
+    return socket
 
 
-async def _stream(channel: web.WebSocketResponse, command: Command, open_session: Opener) -> dict[str, object]:
+async def _serve_spdy(request: web.Request, command: Command, open_session: Opener) -> web.StreamResponse:
+    from aiohttp import web
+
+    from k8sext.infra.upgrade import accept
+
+    lines = request.headers.getall("X-Stream-Protocol-Version", [])
+    offered = [name.strip() for line in lines for name in line.split(",")] or ["channel.k8s.io"]
+    agreed = next((name for name in SPDY if name in offered), None)
+    if agreed is None:
+        raise web.HTTPForbidden(text=f"unable to negotiate protocol: client supports {offered}, server {list(SPDY)}\n")
+    wanted = _channels_of(command)
+    async with accept(request, "SPDY/3.1", {"X-Stream-Protocol-Version": agreed}) as (reader, writer):
+        channels = SpdyChannels(agreed)
+        try:
+            async with channels.opened(spdy.Connection(reader, writer), wanted):
+                await _serve(channels, command, open_session)
+        except* (OSError, TimeoutError) as problems:
+            log.debug("the client left before the end: %s", problems.exceptions[0])
+    return web.Response()
+
+
+def _channels_of(command: Command) -> set[int]:
+    """What a client of SPDY opens for a command; the size of a terminal may come later, or never."""
+    asked = {STDIN: command.stdin, STDOUT: command.stdout, STDERR: command.stderr}
+    return {EXIT} | {channel for channel, wanted in asked.items() if wanted}
+
+
+async def _serve(channels: Channels, command: Command, open_session: Opener) -> None:
+    status = await _stream(channels, command, open_session)
+    if channels.protocol.startswith(("v4.", "v5.")):
+        await channels.send(EXIT, json.dumps(status).encode())
+    elif status["status"] != "Success":
+        await channels.send(EXIT, str(status["message"]).encode())
+
+
+async def _stream(channels: Channels, command: Command, open_session: Opener) -> dict[str, object]:
     """Carry bytes both ways until the program ends or the client leaves; return the Status to close with."""
     try:
         session = await open_session()
     except ShimError as problem:
         return _failure("InternalError", str(problem), [])
-    output = asyncio.create_task(_forward_output(channel, session, command))
-    incoming = asyncio.create_task(_forward_input(channel, session))
+    output = asyncio.create_task(_forward_output(channels, session, command))
+    incoming = asyncio.create_task(_forward_input(channels, session))
     try:
         await asyncio.wait([output, incoming], return_when=asyncio.FIRST_COMPLETED)
         code = output.result() if output.done() else None
@@ -91,28 +128,25 @@ async def _stream(channel: web.WebSocketResponse, command: Command, open_session
     )
 
 
-async def _forward_output(channel: web.WebSocketResponse, session: Session, command: Command) -> int | None:
+async def _forward_output(channels: Channels, session: Session, command: Command) -> int | None:
     wanted = {STDOUT: command.stdout, STDERR: command.stderr}
     while (packet := await session.receive()) is not None:
         number, data = packet
         if number == EXIT:
             return json.loads(data)["code"]
         if wanted[number]:
-            await channel.send_bytes(bytes([number]) + data)
+            await channels.send(number, data)
     return None
 
 
-async def _forward_input(channel: web.WebSocketResponse, session: Session) -> None:
-    async for message in channel:
-        data = message.data if isinstance(message.data, bytes) else str(message.data).encode()
-        if not data:
-            continue
-        if data[0] == STDIN:
-            for at in range(1, len(data), CHUNK):
+async def _forward_input(channels: Channels, session: Session) -> None:
+    async for channel, data in channels.receive():
+        if channel == STDIN:
+            for at in range(0, len(data), CHUNK):
                 await session.send(STDIN, data[at : at + CHUNK])
-        elif data[0] == RESIZE and _is_size(data[1:]):
-            await session.send(RESIZE, data[1:])
-        elif data[:2] == bytes([CLOSE, STDIN]):
+        elif channel == RESIZE and _is_size(data):
+            await session.send(RESIZE, data)
+        elif channel == CLOSE:
             await session.send(CLOSE)
 
 

@@ -123,16 +123,18 @@ async def _forward_pair(data: spdy.Stream, error: spdy.Stream, port: int, pod: s
             await data.reset()
             return
         with contextlib.closing(writer):
+            directions = [asyncio.create_task(_to_pod(data, writer)), asyncio.create_task(_to_client(reader, data))]
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_to_pod(data, writer))
-                    group.create_task(_to_client(reader, data))
+                await asyncio.gather(*directions)
                 await error.close()
-            except* OSError as problems:
-                log.debug("port %d of %s: %s", port, pod, problems.exceptions[0])
+            except OSError as problem:
+                log.debug("port %d of %s: %s", port, pod, problem)
                 await data.reset()
                 await error.reset()
             finally:
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.gather(*directions, return_exceptions=True)
                 data.forget()
                 error.forget()
 

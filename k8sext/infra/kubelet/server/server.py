@@ -104,13 +104,11 @@ class Server:
         if sandbox is None:
             raise web.HTTPBadRequest(text=f"pod {pod['metadata']['name']} is not running")
         ports = _ports(request.query.getall("ports", []))
-        return await self._stream(request, self._runtime.port_forward(sandbox.id, ports), streams.forward)
+        return await self._stream(request, self._runtime.port_forward(sandbox.id, ports))
 
-    async def _stream(
-        self, request: web.Request, url: Awaitable[str], pass_on: streams.PassOn = streams.proxy
-    ) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, url: Awaitable[str]) -> web.StreamResponse:
         try:
-            return await pass_on(request, self._session, await url)
+            return await streams.proxy(request, self._session, await url)
         except RuntimeFailure as error:
             raise web.HTTPInternalServerError(text=f"the runtime refuses: {error.message}") from error
 

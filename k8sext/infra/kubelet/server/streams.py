@@ -9,36 +9,42 @@ SPDY alone (KEP-4006).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 from aiohttp import WSMsgType, web
 
 from k8sext.infra import upgrade
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-FORWARD_PROTOCOLS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
+PROTOCOLS = (
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+)
 SPDY = "SPDY/3.1"
 TUNNEL = f"{SPDY}+portforward.k8s.io"
-AGREED = {"X-Stream-Protocol-Version": "portforward.k8s.io"}
+VERSION = "X-Stream-Protocol-Version"
 
 
-PassOn = Callable[[web.Request, aiohttp.ClientSession, str], Awaitable[web.StreamResponse]]
-
-
-async def forward(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
-    """Connect who wants ports of a pod with the runtime's streaming server at `url` until one of them is done."""
+async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
+    """Connect the caller with the runtime's streaming server at `url` until one of them is done."""
     try:
         if _upgrade(request) == SPDY.lower():
-            async with upgrade.connect(url, SPDY, AGREED) as far, upgrade.accept(request, SPDY, AGREED) as near:
-                await upgrade.join(near, far)
+            versions = [(VERSION, value) for value in request.headers.getall(VERSION, [])]
+            async with upgrade.connect(url, SPDY, versions) as (far, answer):
+                agreed = {VERSION: answer[VERSION.lower()]} if VERSION.lower() in answer else {}
+                async with upgrade.accept(request, SPDY, agreed) as near:
+                    await upgrade.join(near, far)
             return web.Response()
         if TUNNEL in _offered(request):
-            async with upgrade.connect(url, SPDY, AGREED) as far:
+            async with upgrade.connect(url, SPDY, [(VERSION, "portforward.k8s.io")]) as (far, _):
                 return await _untunnel(request, far)
-    except (upgrade.UpgradeRefused, OSError) as error:
+    except upgrade.UpgradeRefused as error:
+        return web.Response(status=403, text=f"{error}\n")
+    except OSError as error:
         return web.Response(status=502, text=f"The runtime's streaming server does not answer: {error}\n")
-    return await proxy(request, session, url, FORWARD_PROTOCOLS)
+    return await _proxy(request, session, url)
 
 
 async def _untunnel(request: web.Request, far: upgrade.Connection) -> web.StreamResponse:
@@ -67,16 +73,12 @@ async def _untunnel(request: web.Request, far: upgrade.Connection) -> web.Stream
     return caller
 
 
-async def proxy(
-    request: web.Request, session: aiohttp.ClientSession, url: str, protocols: Sequence[str] = PROTOCOLS
-) -> web.StreamResponse:
-    """Connect the caller with the runtime's streaming server at `url` until one of them is done."""
+async def _proxy(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
     offered = _offered(request)
-    wanted = [name for name in offered if name in protocols]
-    # those who forward ports need not name a protocol
-    if _upgrade(request) != "websocket" or (not wanted and (offered or protocols is PROTOCOLS)):
+    wanted = [name for name in offered if name in PROTOCOLS]
+    if _upgrade(request) != "websocket" or (offered and not wanted):
         return web.Response(
-            status=400, text=f"This kubelet streams over WebSocket only, with one of {', '.join(protocols)}.\n"
+            status=400, text=f"This kubelet streams over {SPDY}, or a WebSocket of {', '.join(PROTOCOLS)}.\n"
         )
     try:
         runtime = await session.ws_connect(url, protocols=wanted, max_msg_size=0, compress=0)

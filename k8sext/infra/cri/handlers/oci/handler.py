@@ -114,8 +114,8 @@ class OciHandler:
                 raise failed_precondition(f"the pod network was not cleaned: {problem}") from None
 
     def address(self, sandbox: Sandbox) -> str:
-        """The pod's own."""
-        return sandbox.ip
+        """Any: all addresses of a pod's network are its own, and port-forward asks at its localhost."""
+        return sandbox.ip if sandbox.host_network else "0.0.0.0"
 
     def dialer(self, sandbox: Sandbox) -> AbstractAsyncContextManager[Dial]:
         """Connections from inside the pod's network, so that what listens at its localhost is reached, too."""
