@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import random
+import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -281,6 +282,39 @@ async def test_a_websocket_has_two_channels_for_each_port(protocol: str | None) 
     first, second = struct.pack("<H", port), struct.pack("<H", closed)
     refused = f"error forwarding port {closed} to pod pod-1, uid : Connection refused".encode()
     assert found == {0: first + b"hello world", 1: first, 2: second, 3: second + refused}
+
+
+async def test_spdy_comes_in_a_websocket_too() -> None:
+    protocol = "SPDY/3.1+portforward.k8s.io"
+    async with (
+        served(echo) as port,
+        forwarding() as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, protocols=[protocol]) as channel,
+    ):
+        assert channel.protocol == protocol
+        near, far = socket.socketpair()  # what the client says to one end goes through the WebSocket
+        client = Client(*await asyncio.open_connection(sock=near))
+        tunnel = await asyncio.open_connection(sock=far)
+
+        async def outward() -> None:
+            while chunk := await tunnel[0].read(1000):
+                await channel.send_bytes(chunk)
+
+        async def inward() -> None:
+            async for message in channel:
+                tunnel[1].write(message.data)
+
+        carrying = [asyncio.create_task(outward()), asyncio.create_task(inward())]
+        sent = os.urandom(100_000)
+        error, data = pair(client, port)
+        client.send(data, sent, fin=True)
+        await eventually_async(lambda: {error, data} <= client.ended)
+        assert client.data[data] == sent + b"bye"
+        await client.close()
+        for task in carrying:
+            task.cancel()
+        tunnel[1].close()
 
 
 async def test_who_asks_for_neither_is_told_what_there_is() -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PROTOCOL = "portforward.k8s.io"
 SPDY = "SPDY/3.1"
+TUNNEL = f"{SPDY}+{PROTOCOL}"
+"""A WebSocket that carries SPDY."""
 CHANNELS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
 PAIR_SECONDS = 30.0
 BLOCK = 1 << 15
@@ -53,10 +55,13 @@ async def serve(request: web.Request, pod: str, ports: Sequence[int], dialer: Di
             await forward_streams(spdy.Connection(reader, writer), pod, dial)
         return web.Response()
     if wanted == "websocket":
-        channel = web.WebSocketResponse(protocols=CHANNELS, max_msg_size=0, timeout=5)
+        channel = web.WebSocketResponse(protocols=(TUNNEL, *CHANNELS), max_msg_size=0, timeout=5)
         await channel.prepare(request)
         async with dialer() as dial:
-            await forward_channels(channel, pod, ports, dial)
+            if channel.ws_protocol == TUNNEL:
+                await _forward_tunnel(channel, pod, dial)
+            else:
+                await forward_channels(channel, pod, ports, dial)
         return channel
     raise web.HTTPBadRequest(
         text=f"ports are forwarded over {SPDY} or a WebSocket: ask for an upgrade to one of them\n"
@@ -92,6 +97,42 @@ async def forward_streams(connection: spdy.Connection, pod: str, dial: Dial) -> 
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _forward_tunnel(channel: web.WebSocketResponse, pod: str, dial: Dial) -> None:
+    reader = asyncio.StreamReader()
+
+    async def receive() -> None:
+        async for message in channel:
+            if isinstance(message.data, bytes):
+                reader.feed_data(message.data)
+        reader.feed_eof()
+
+    receiving = asyncio.create_task(receive())
+    try:
+        await forward_streams(spdy.Connection(reader, _Messages(channel)), pod, dial)
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        await channel.close()
+
+
+class _Messages:
+    """What is written to a WebSocket as a stream of bytes."""
+
+    def __init__(self, channel: web.WebSocketResponse) -> None:
+        self._channel, self._waiting = channel, bytearray()
+
+    def is_closing(self) -> bool:
+        return self._channel.closed
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+
+    async def drain(self) -> None:
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        if waiting:
+            await self._channel.send_bytes(waiting)
 
 
 def _kind(stream: spdy.Stream) -> str:

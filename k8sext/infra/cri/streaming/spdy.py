@@ -14,6 +14,7 @@ import asyncio
 import struct
 import zlib
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from k8sext.infra.cri.streaming.spdy_dictionary import DICTIONARY
 
@@ -86,10 +87,20 @@ class Stream:
             self._chunks.put_nowait(None)
 
 
+class Writer(Protocol):
+    """What an asyncio.StreamWriter is to us."""
+
+    def is_closing(self) -> bool: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
 class Connection:
     """A connection whose streams the client opens."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self._reader, self._writer = reader, writer
         self._streams: dict[int, Stream] = {}
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
