@@ -23,6 +23,7 @@ from IPython.utils.text import SList
 
 from k8sext.notebook.expand import ExpansionError, expand
 from k8sext.notebook.processes import ProcessGroups, held_back
+from k8sext.notebook.terminal import INSTEAD, wants_terminal
 
 FIRST_LINE_WITHIN = 5.0
 INTERRUPT_GRACE = 2.0
@@ -73,6 +74,10 @@ class Interrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Interrupted: {self}"]
+
+
+class NeedsTerminal(OneLineError):
+    """The command would wait for somebody to type."""
 
 
 class WrongBraces(OneLineError):
@@ -126,7 +131,10 @@ class Shell:
         self.run(cell, _show, subprocess.STDOUT, option="-ec")
 
     def run(self, command: str, show: Callable[[str], None] | None, stderr: int, option: str = "-c") -> str:
-        """Run `command` to its end and return what it printed on standard output. Raises CommandFailed."""
+        """Run `command` to its end and return what it printed on standard output. Raises CommandFailed,
+        NeedsTerminal."""
+        if wants_terminal(command):
+            raise NeedsTerminal(INSTEAD)
         with self._started([option, command], stderr) as process:
             output, errors = _follow(process, show)
             returncode = process.wait()

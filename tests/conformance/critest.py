@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from k8sext.cluster.errors import Unavailable
-from tests.conformance import readme
+from tests.conformance import busybox, readme
 from tests.conformance.csi_sanity import Case, cases
 
 STATES = ("passed", "failed", "skipped")
@@ -49,6 +49,8 @@ def judge() -> tuple[str, str]:
     program, box = shutil.which("critest"), shutil.which("busybox")
     if program is None or box is None:
         raise Unavailable("critest and busybox must be on PATH; README.md here says how to get them")
+    if len(busybox.program(box)) > 1:
+        raise Unavailable("busybox must be linked statically: in its images stand no libraries")
     if os.geteuid() != 0:
         raise Unavailable("all cases of critest want root")
     return program, box
@@ -102,7 +104,7 @@ def reason(handler: str, case: Case) -> str:
         if re.search(pattern, f"{case.name} {case.message}"):
             return text
     said = re.search(r"desc = (.*)", case.message)
-    return re.sub(r" \(.*?\)", "", said[1]) if said else case.name.replace("[k8s.io] ", "")
+    return re.sub(r" \(.*?\)| at /tmp/\S+", "", said[1]) if said else case.name.replace("[k8s.io] ", "")
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from k8sext.notebook.shell import CommandFailed, Interrupted, Shell, WrongBraces, is_background
+from k8sext.notebook.shell import CommandFailed, Interrupted, NeedsTerminal, Shell, WrongBraces, is_background
+from k8sext.notebook.terminal import wants_terminal
 
 # Part of every long sleep, so that test sessions side by side do not see each other's.
 PID = os.getpid()
@@ -206,3 +207,38 @@ def test_an_interrupted_command_is_one_line_in_a_real_shell(capsys):
     assert isinstance(done.error_in_exec, KeyboardInterrupt)
     shown = capsys.readouterr().out
     assert shown.strip().splitlines() == ["Interrupted: stopped: kill -INT $PPID; sleep 60"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kubectl exec -it web -- sh",
+        "kubectl exec web -ti -n shop -- sh",
+        "kubectl -n shop exec web --stdin --tty -- sh",
+        "kubectl run box --image=busybox --rm -it --restart=Never -- sh",
+        "kubectl attach web -t -i",
+        "cd x && kubectl debug web --tty=true --image=busybox",
+        "kubectl get pods\nkubectl exec web \\\n  -it -- sh",
+    ],
+)
+def test_a_command_that_wants_a_terminal_is_refused_at_once(shell, command):
+    for run in (shell.system, shell.getoutput, lambda script: shell.script("", script)):
+        with pytest.raises(NeedsTerminal, match="a cell is no terminal"):
+            run(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kubectl exec web -- ls -t",
+        "kubectl exec -i web -- cat < file",
+        "kubectl logs web -n exec --timestamps",
+        "kubectl get pods -o name | xargs -t echo run",
+        "kubectl run box --image=busybox --tty=false",
+        "echo kubectl-exec -it",
+        "kubectl get pods; ssh -t host",
+        "helm exec -it",
+    ],
+)
+def test_what_needs_no_terminal_is_run(command):
+    assert not wants_terminal(command)
