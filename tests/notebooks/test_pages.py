@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -126,6 +127,41 @@ def test_the_glossary_says_each_term_once_in_a_sentence_or_two_and_where_to_see_
         assert re.match(r"\[\d\d\]\(\d\d-[a-z-]+\.ipynb\)\)$", page), entry
         assert 15 < len(text) < 260
         assert 1 <= len(re.findall(r"[.?!]\)?(?= [A-Z(]|$)", text)) <= 4
+
+
+ITALIC = re.compile(r"(?<![*\w])\*([^*\n]+)\*(?![*\w])")
+ELSEWHERE = re.compile(r"\[\*[^*\n]+\*\]\(https[^)]*\)")
+"""The title of a book, or the page of a tool."""
+
+
+@cache
+def terms() -> set[str]:
+    """What the glossary explains: its headings, and the other names of things, which it sets in italics."""
+    text = prose(GLOSSARY)
+    return {term.casefold() for term in (*re.findall(r"^## (.+)$", text, re.MULTILINE), *ITALIC.findall(text))}
+
+
+def singulars(word: str) -> set[str]:
+    """A word, and what it may be the plural of."""
+    word = word.casefold()
+    return {word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
+
+
+@each_notebook
+def test_what_stands_in_italics_is_a_term_that_the_glossary_explains(source):
+    text = re.sub(r"`[^`\n]+`", "`code`", ELSEWHERE.sub("", re.sub(r"```.*?```", "", prose(source), flags=re.DOTALL)))
+    unknown = {
+        found for found in ITALIC.findall(re.sub(r"\]\([^)]*\)|\[(?=\*)", "", text)) if not singulars(found) & terms()
+    }
+    assert unknown == set()
+
+
+def test_every_term_of_the_glossary_is_used():
+    text = " ".join(source.read_text() for source in sources()).casefold()
+    _, *entries = re.split(r"^## ", prose(GLOSSARY), flags=re.MULTILINE)
+    for entry in entries:
+        names = [entry.splitlines()[0], *ITALIC.findall(entry)]
+        assert any(re.search(rf"\b{re.escape(name.casefold().removesuffix('y'))}", text) for name in names), names
 
 
 def test_first_uses_of_terms_lead_to_the_glossary():
