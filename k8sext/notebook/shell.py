@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -23,7 +24,13 @@ from IPython.utils.text import SList
 
 from k8sext.notebook.expand import ExpansionError, expand
 from k8sext.notebook.processes import ProcessGroups, held_back
-from k8sext.notebook.terminal import INSTEAD, wants_terminal
+
+A_TERMINAL_INSTEAD = (
+    "a cell is no terminal, so this would wait for ever: leave out -t and name a command, as in "
+    "`kubectl exec POD -- date`, or type it in a terminal (in JupyterLab: File > New > Terminal)"
+)
+_KUBECTL = re.compile(r"(?:^|[\s;|&(])kubectl\s(?P<arguments>[^|;&\n]*)")
+_TTY = re.compile(r"-(?:t|it|ti)|--tty(?:=true)?")
 
 FIRST_LINE_WITHIN = 5.0
 INTERRUPT_GRACE = 2.0
@@ -134,7 +141,7 @@ class Shell:
         """Run `command` to its end and return what it printed on standard output. Raises CommandFailed,
         NeedsTerminal."""
         if wants_terminal(command):
-            raise NeedsTerminal(INSTEAD)
+            raise NeedsTerminal(A_TERMINAL_INSTEAD)
         with self._started([option, command], stderr) as process:
             output, errors = _follow(process, show)
             returncode = process.wait()
@@ -184,6 +191,16 @@ class Shell:
                     if pipe is not None:
                         pipe.close()
                 self.groups.forget(process)
+
+
+def wants_terminal(script: str) -> bool:
+    """Whether a line of a shell script asks kubectl for a terminal: `exec -it`, `run --tty` and the like. What stands
+    behind `--` is the command in the container, and a terminal there is its own affair."""
+    for found in _KUBECTL.finditer(script.replace("\\\n", " ")):
+        words = found["arguments"].partition(" -- ")[0].split()
+        if {"exec", "attach", "run", "debug"}.intersection(words) and any(map(_TTY.fullmatch, words)):
+            return True
+    return False
 
 
 def is_background(command: str) -> bool:

@@ -11,8 +11,15 @@ import psutil
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from k8sext.notebook.shell import CommandFailed, Interrupted, NeedsTerminal, Shell, WrongBraces, is_background
-from k8sext.notebook.terminal import wants_terminal
+from k8sext.notebook.shell import (
+    CommandFailed,
+    Interrupted,
+    NeedsTerminal,
+    Shell,
+    WrongBraces,
+    is_background,
+    wants_terminal,
+)
 
 # Part of every long sleep, so that test sessions side by side do not see each other's.
 PID = os.getpid()
