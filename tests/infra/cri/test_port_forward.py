@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k8sext.infra import upgrade
-from k8sext.infra.cri.streaming import spdy
+from k8sext.infra.cri.streaming import port_forward, spdy
 from k8sext.infra.cri.streaming.server import StreamingServer
 from k8sext.infra.cri.streaming.spdy_dictionary import DICTIONARY
 from tests.infra.cri.spdy_client import Client
@@ -194,6 +194,15 @@ async def test_where_nobody_listens_the_error_stream_says_so_and_the_rest_goes_o
         await eventually_async(lambda: client.data[data] == b"wellbye")
 
 
+async def test_a_second_stream_of_the_same_kind_is_given_up_and_the_pair_goes_on() -> None:
+    async with served(echo) as port, forwarding() as url, spdy_client(url) as client:
+        first, second = (client.open({"streamtype": "data", "port": str(port), "requestid": "1"}) for _ in range(2))
+        await eventually_async(lambda: client.reset == {second})
+        client.open({"streamtype": "error", "port": str(port), "requestid": "1"}, fin=True)
+        client.send(first, b"well", fin=True)
+        await eventually_async(lambda: client.data[first] == b"wellbye")
+
+
 @pytest.mark.parametrize(("kind", "port"), [("data", "0"), ("data", "65536"), ("error", "x"), ("other", "80")])
 async def test_a_stream_that_makes_no_sense_is_given_up_alone(kind: str, port: str) -> None:
     async with served(echo) as good, forwarding() as url, spdy_client(url) as client:
@@ -202,6 +211,34 @@ async def test_a_stream_that_makes_no_sense_is_given_up_alone(kind: str, port: s
         _, data = pair(client, good, "1")
         client.send(data, b"well", fin=True)
         await eventually_async(lambda: client.data[data] == b"wellbye")
+
+
+async def test_half_a_pair_is_given_up_and_its_number_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_forward, "PAIR_SECONDS", 0.05)
+    async with served(echo) as port, forwarding() as url, spdy_client(url) as client:
+        alone = client.open({"streamtype": "data", "port": str(port), "requestid": "1"})
+        await eventually_async(lambda: alone in client.reset)
+        _, data = pair(client, port, "1")
+        client.send(data, b"well", fin=True)
+        await eventually_async(lambda: client.data[data] == b"wellbye")
+
+
+async def test_streams_that_are_over_are_forgotten() -> None:
+    kept: list[spdy.Connection] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept.append(spdy.Connection(reader, writer))
+        async with asyncio.TaskGroup() as group:
+            async for stream in kept[0].streams():
+                group.create_task(stream.reset())
+        writer.close()
+
+    async with served(serve) as port:
+        client = Client(*await asyncio.open_connection("127.0.0.1", port))
+        opened = {client.open({}) for _ in range(50)}
+        await eventually_async(lambda: client.reset == opened)
+        assert not kept[0]._streams
+        await client.close()
 
 
 async def test_who_gives_up_a_stream_or_leaves_frees_the_pods_connection(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import os
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,23 @@ async def serve(request: web.Request, pod: str, ports: Sequence[int], dialer: Di
 
 async def forward_streams(connection: spdy.Connection, pod: str, dial: Dial) -> None:
     """Forward each pair of streams that the client opens, until it leaves."""
-    waiting: dict[str, spdy.Stream] = {}
+    waiting: dict[str, tuple[spdy.Stream, asyncio.Task[None]]] = {}
     async with asyncio.TaskGroup() as group:
         tasks: set[asyncio.Task[None]] = set()
+
+        def start(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+            task = group.create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            return task
+
+        async def give_up(request_id: str) -> None:
+            """The other stream of a pair never came."""
+            await asyncio.sleep(PAIR_SECONDS)
+            stream, _ = waiting.pop(request_id)
+            with contextlib.suppress(OSError):
+                await stream.reset()
+
         try:
             async for stream in connection.streams():
                 try:
@@ -84,14 +98,17 @@ async def forward_streams(connection: spdy.Connection, pod: str, dial: Dial) -> 
                     log.debug("%s", problem)
                     await stream.reset()
                     continue
-                other = waiting.pop(request_id, None)
-                if other is None:
-                    waiting[request_id] = stream
+                if request_id not in waiting:
+                    waiting[request_id] = stream, start(give_up(request_id))
                     continue
+                if _kind(waiting[request_id][0]) == _kind(stream):
+                    log.debug("%s stream of request %s already assigned", _kind(stream), request_id)
+                    await stream.reset()
+                    continue
+                other, patience = waiting.pop(request_id)
+                patience.cancel()
                 data, error = (stream, other) if _kind(stream) == "data" else (other, stream)
-                task = group.create_task(_forward_pair(data, error, port, pod, dial))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                start(_forward_pair(data, error, port, pod, dial))
         except spdy.ProtocolError as problem:
             log.warning("port-forward to %s: %s", pod, problem)
         finally:

@@ -72,6 +72,7 @@ class Stream:
     def forget(self) -> None:
         """Take nothing more: what still arrives is dropped."""
         self._deaf = True
+        self._connection.forget(self.number)
         while not self._chunks.empty():
             self._chunks.get_nowait()
 
@@ -128,7 +129,7 @@ class Connection:
         except (struct.error, zlib.error, UnicodeDecodeError) as error:
             raise ProtocolError(f"a frame of SPDY makes no sense: {error}") from error
         finally:
-            for stream in self._streams.values():
+            for stream in list(self._streams.values()):
                 stream.lose()
 
     async def _data(self, number: int, flags: int, body: bytes) -> None:
@@ -155,6 +156,10 @@ class Connection:
             number = struct.unpack_from("!I", body)[0] & 0x7FFFFFFF
             if stream := self._streams.pop(number, None):
                 stream.lose()
+
+    def forget(self, number: int) -> None:
+        """A stream is over: frames for it mean nothing any more."""
+        self._streams.pop(number, None)
 
     async def send(self, kind: int, flags: int, body: bytes) -> None:
         """Send a control frame. Raises OSError."""
