@@ -10,6 +10,9 @@ DIFFERENT = {
     "test_what_the_disk_refuses_is_told_in_an_event_and_tried_again_without_hurry": (
         "the real kubelet keeps what the disk said to its log"
     ),
+    "test_a_hundred_megabytes_go_both_ways_and_each_direction_ends_by_itself": (
+        "containerd drops what a pod says after the client has ended its direction"
+    ),
     "test_a_resize_is_put_off_in_words_until_the_container_starts_again": "the real kubelet resizes at once",
 }
 """Tests left out, each with the reason."""
