@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterable, Mapping
 
 from k8sext.cluster.errors import ClusterError
+from k8sext.infra.addresses import KUBELET_PORT
 
-KUBELET_PORT = 10250
 # Below the ports that Linux and macOS give to outgoing connections: one of those could sit on a server's port while it
 # restarts.
 # Below those of NodePort services too.

@@ -21,6 +21,7 @@ POD_NETWORK = IPv4Network("10.244.0.0/16")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 API_SERVICE = str(SERVICE_NETWORK[1])
 API_SERVICE_PORT = 443
+KUBELET_PORT = 10250
 
 
 def pod_range(node: int) -> IPv4Network:

@@ -1,6 +1,7 @@
 """Leave HTTP for another protocol on the same connection (`Upgrade`, RFC 9110 section 7.8), on both sides.
 
-For protocols that aiohttp does not speak itself, such as SPDY; for WebSocket it has better.
+For protocols that aiohttp does not speak itself, such as SPDY; for WebSocket it has better. Here stand the names, too,
+by which kubelet and runtime know what is spoken afterwards.
 """
 
 from __future__ import annotations
@@ -9,11 +10,26 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from k8sext.infra.connect_proxy import Connection
 
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+if TYPE_CHECKING:  # it is large, and a runtime may never need it
+    from aiohttp import web
+
+SPDY = "SPDY/3.1"
+PORT_FORWARD = "portforward.k8s.io"
+TUNNEL = f"{SPDY}+{PORT_FORWARD}"
+"""A WebSocket that carries SPDY."""
+V5 = "v5.channel.k8s.io"
+CHANNELS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
+"""WebSockets whose messages begin with a channel."""
+COMMAND_CHANNELS = (V5, *CHANNELS)
+"""Those for exec and attach: v5 can say that stdin has ended (KEP-4006)."""
+SUBPROTOCOL, VERSION = "Sec-WebSocket-Protocol", "X-Stream-Protocol-Version"
+"""The headers in which a client offers what it speaks, over a WebSocket and over SPDY."""
+
 Headers = Sequence[tuple[str, str]]
 """A name may come several times."""
 
@@ -23,6 +39,17 @@ LIMIT = 1 << 16
 
 class UpgradeRefused(Exception):
     """The server stays with HTTP; the message is what it said."""
+
+
+def wanted(request: web.Request) -> str:
+    """The protocol that a client wants instead of HTTP, in lower case; "" if it wants none."""
+    return request.headers.get("Upgrade", "").lower()
+
+
+def offered(request: web.Request, header: str) -> list[str]:
+    """What a client offers in a header, which may come several times, or hold several names."""
+    names = (name.strip() for line in request.headers.getall(header, []) for name in line.split(","))
+    return [name for name in names if name]
 
 
 @asynccontextmanager

@@ -108,7 +108,7 @@ async def run_node(spec: NodeSpec, config: Config) -> None:
         pods = PodWorkers(client, spec.name, spec.capacity, cache, volumes, clean_up, new_worker)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         stats = StatsProvider(spec.name, runtime, cache, volumes, csi.stats, paths.root)
-        endpoints = NodeEndpoints(spec, config, pods.all, stats, csi.stats)
+        endpoints = NodeEndpoints(spec, config, pods.all, stats)
         server = Server(runtime, cache, session, pods.find_pod, pods.end_of, endpoints)
         listen = loopback_address(spec.ip, config.loopback)
         runner = await server.start(listen, folder / "kubelet.crt", folder / "kubelet.key", config.client_ca_file)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from k8sext.infra.cri.shim.stdio import CLOSE, EXIT, RESIZE, STDERR, STDIN, STDOUT
 from k8sext.infra.cri.streaming import spdy
+from k8sext.infra.upgrade import V5
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-V5 = "v5.channel.k8s.io"
-WEBSOCKET = (V5, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
 SPDY = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 TYPES = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": EXIT, "resize": RESIZE}
 PATIENCE = 30.0

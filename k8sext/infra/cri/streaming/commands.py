@@ -13,11 +13,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from k8sext.infra import upgrade
 from k8sext.infra.cri.proto import api_pb2 as api
 from k8sext.infra.cri.shim.stdio import CHUNK, CLOSE, EXIT, RESIZE, STDERR, STDIN, STDOUT
 from k8sext.infra.cri.shimclient import Session, ShimError
 from k8sext.infra.cri.streaming import spdy
-from k8sext.infra.cri.streaming.channels import SPDY, WEBSOCKET, Channels, SpdyChannels, WebSocketChannels
+from k8sext.infra.cri.streaming.channels import SPDY, Channels, SpdyChannels, WebSocketChannels
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -47,13 +48,12 @@ async def serve(request: web.Request, command: Command, open_session: Opener) ->
     """Give the caller the streams of a program, until it ends or the caller leaves."""
     from aiohttp import web
 
-    wanted = request.headers.get("Upgrade", "").lower()
-    if wanted == "spdy/3.1":
+    if upgrade.wanted(request) == upgrade.SPDY.lower():
         return await _serve_spdy(request, command, open_session)
-    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()]
-    if wanted != "websocket" or (offered and not set(offered) & set(WEBSOCKET)):
-        raise web.HTTPBadRequest(text=f"open this URL by SPDY/3.1, or as a WebSocket of {' or '.join(WEBSOCKET)}\n")
-    socket = web.WebSocketResponse(protocols=WEBSOCKET, max_msg_size=0, timeout=5)
+    offered, known = upgrade.offered(request, upgrade.SUBPROTOCOL), upgrade.COMMAND_CHANNELS
+    if upgrade.wanted(request) != "websocket" or (offered and not set(offered) & set(known)):
+        raise web.HTTPBadRequest(text=f"open this URL by {upgrade.SPDY}, or as a WebSocket of {' or '.join(known)}\n")
+    socket = web.WebSocketResponse(protocols=known, max_msg_size=0, timeout=5)
     await socket.prepare(request)
     with contextlib.suppress(ConnectionError):  # the client left before the end
         channels = WebSocketChannels(socket)
@@ -66,15 +66,12 @@ async def serve(request: web.Request, command: Command, open_session: Opener) ->
 async def _serve_spdy(request: web.Request, command: Command, open_session: Opener) -> web.StreamResponse:
     from aiohttp import web
 
-    from k8sext.infra.upgrade import accept
-
-    lines = request.headers.getall("X-Stream-Protocol-Version", [])
-    offered = [name.strip() for line in lines for name in line.split(",")] or ["channel.k8s.io"]
+    offered = upgrade.offered(request, upgrade.VERSION) or ["channel.k8s.io"]
     agreed = next((name for name in SPDY if name in offered), None)
     if agreed is None:
         raise web.HTTPForbidden(text=f"unable to negotiate protocol: client supports {offered}, server {list(SPDY)}\n")
     wanted = _channels_of(command)
-    async with accept(request, "SPDY/3.1", {"X-Stream-Protocol-Version": agreed}) as (reader, writer):
+    async with upgrade.accept(request, upgrade.SPDY, {upgrade.VERSION: agreed}) as (reader, writer):
         channels = SpdyChannels(agreed)
         try:
             async with channels.opened(spdy.Connection(reader, writer), wanted):

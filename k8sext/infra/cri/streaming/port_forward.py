@@ -9,7 +9,6 @@ Source: k8s.io/cri-streaming/pkg/streaming/portforward.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import os
@@ -18,21 +17,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
+from k8sext.infra import upgrade
+from k8sext.infra.connect_proxy import Connection
 from k8sext.infra.cri.streaming import spdy
+from k8sext.infra.cri.streaming.channels import WebSocketChannels
+from k8sext.infra.upgrade import CHANNELS, PORT_FORWARD, SPDY, TUNNEL
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-PROTOCOL = "portforward.k8s.io"
-SPDY = "SPDY/3.1"
-TUNNEL = f"{SPDY}+{PROTOCOL}"
-"""A WebSocket that carries SPDY."""
-CHANNELS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io")
 PAIR_SECONDS = 30.0
 BLOCK = 1 << 15
 log = logging.getLogger(__name__)
 
-Dial = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+Dial = Callable[[int], Awaitable[Connection]]
 """Makes a connection to a port of the pod. Raises OSError with a reason."""
 Dialer = Callable[[], AbstractAsyncContextManager[Dial]]
 
@@ -41,17 +39,15 @@ async def serve(request: web.Request, pod: str, ports: Sequence[int], dialer: Di
     """Forward to a pod until the caller leaves. `pod` is its sandbox's id; `ports` count for WebSockets alone."""
     from aiohttp import web
 
-    from k8sext.infra.upgrade import accept
-
-    wanted = request.headers.get("Upgrade", "").lower()
+    wanted = upgrade.wanted(request)
     if wanted == SPDY.lower():
-        offered = request.headers.get("X-Stream-Protocol-Version", PROTOCOL)
-        if PROTOCOL not in offered:
+        offered = upgrade.offered(request, upgrade.VERSION) or [PORT_FORWARD]
+        if PORT_FORWARD not in offered:
             raise web.HTTPForbidden(
-                text=f"unable to negotiate protocol: client supports {offered}, server {PROTOCOL}\n"
+                text=f"unable to negotiate protocol: client supports {offered}, server {PORT_FORWARD}\n"
             )
-        agreed = {"X-Stream-Protocol-Version": PROTOCOL}
-        async with dialer() as dial, accept(request, SPDY, agreed) as (reader, writer):
+        agreed = {upgrade.VERSION: PORT_FORWARD}
+        async with dialer() as dial, upgrade.accept(request, SPDY, agreed) as (reader, writer):
             await forward_streams(spdy.Connection(reader, writer), pod, dial)
         return web.Response()
     if wanted == "websocket":
@@ -218,23 +214,13 @@ def _why(port: int, pod: str, problem: OSError) -> str:
 # ---- WebSocket ----
 
 
-Send = Callable[[int, bytes], Awaitable[None]]
-
-
 async def forward_channels(channel: web.WebSocketResponse, pod: str, ports: Sequence[int], dial: Dial) -> None:
     """Forward one connection to each port, until all have ended or the client leaves."""
-    encoded = "base64" in (channel.ws_protocol or "")
-
-    async def send(number: int, data: bytes) -> None:
-        if encoded:
-            await channel.send_str(str(number) + base64.b64encode(data).decode())
-        else:
-            await channel.send_bytes(bytes([number]) + data)
-
+    channels = WebSocketChannels(channel)
     queues = [asyncio.Queue[bytes](spdy.CHUNKS_WAITING) for _ in ports]
-    receiving = asyncio.create_task(_receive(channel, queues))
+    receiving = asyncio.create_task(_receive(channels, queues))
     forwarding = asyncio.gather(
-        *(_forward_channel(at, port, queues[at], pod, dial, send) for at, port in enumerate(ports))
+        *(_forward_channel(at, port, queues[at], pod, dial, channels) for at, port in enumerate(ports))
     )
     try:
         await asyncio.wait([forwarding, receiving], return_when=asyncio.FIRST_COMPLETED)
@@ -245,25 +231,21 @@ async def forward_channels(channel: web.WebSocketResponse, pod: str, ports: Sequ
         await channel.close()
 
 
-async def _receive(channel: web.WebSocketResponse, queues: Sequence[asyncio.Queue[bytes]]) -> None:
-    async for message in channel:
-        if isinstance(message.data, bytes):
-            number, data = message.data[:1], message.data[1:]
-            at = number[0] if number else -1
-        else:
-            text = str(message.data)
-            at, data = int(text[:1] or -1), base64.b64decode(text[1:])
-        if at % 2 == 0 and at // 2 < len(queues):
-            await queues[at // 2].put(data)
+async def _receive(channels: WebSocketChannels, queues: Sequence[asyncio.Queue[bytes]]) -> None:
+    async for number, data in channels.receive():
+        if number % 2 == 0 and number // 2 < len(queues):
+            await queues[number // 2].put(data)
 
 
-async def _forward_channel(at: int, port: int, queue: asyncio.Queue[bytes], pod: str, dial: Dial, send: Send) -> None:
+async def _forward_channel(
+    at: int, port: int, queue: asyncio.Queue[bytes], pod: str, dial: Dial, channels: WebSocketChannels
+) -> None:
     for number in (2 * at, 2 * at + 1):
-        await send(number, struct.pack("<H", port))
+        await channels.send(number, struct.pack("<H", port))
     try:
         reader, writer = await dial(port)
     except OSError as problem:
-        await send(2 * at + 1, _why(port, pod, problem).encode())
+        await channels.send(2 * at + 1, _why(port, pod, problem).encode())
         return
 
     async def to_pod() -> None:
@@ -276,6 +258,6 @@ async def _forward_channel(at: int, port: int, queue: asyncio.Queue[bytes], pod:
         sending = asyncio.create_task(to_pod())
         try:
             while chunk := await reader.read(BLOCK):
-                await send(2 * at, chunk)
+                await channels.send(2 * at, chunk)
         finally:
             sending.cancel()

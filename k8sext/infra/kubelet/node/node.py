@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8sext.infra.addresses import KUBELET_PORT
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.shown import covers
 from k8sext.infra.nodes import NodeSpec
@@ -121,7 +122,7 @@ def node_status(
     if with_address:
         status |= {
             "addresses": [{"type": "InternalIP", "address": spec.ip}, {"type": "Hostname", "address": spec.name}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
         }
     return status
 

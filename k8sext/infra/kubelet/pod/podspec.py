@@ -54,6 +54,11 @@ def grace_period(pod: Json) -> int:
     return asked if asked is not None else pod["spec"].get("terminationGracePeriodSeconds", 30)
 
 
+def volume_kind(volume: Json) -> str:
+    """The field that says where it comes from: emptyDir, configMap ..."""
+    return next(key for key in volume if key != "name")
+
+
 def mount_path(mount: Json) -> str:
     """Where a volume is mounted; a relative path is one from the root."""
     return "/" + mount["mountPath"].lstrip("/")

@@ -26,7 +26,7 @@ def volume_metrics(stats: Iterable[VolumeStats]) -> str:
     stats, lines = list(stats), []
     for name, (unit, field, help) in METRICS.items():
         metric = f"kubelet_volume_stats_{name}"
-        lines += [f"# HELP {metric} {help}", f"# TYPE {metric} gauge"]
+        lines += _head(metric, help)
         for namespace, claim, answer in stats:
             labels = f'namespace="{namespace}",persistentvolumeclaim="{claim}"'
             lines += [f"{metric}{{{labels}}} {getattr(usage, field)}" for usage in answer.usage if usage.unit == unit]
@@ -50,22 +50,22 @@ def resource_metrics(summary: Json) -> str:
         for pod, labels in pods
         for container in pod["containers"]
     ]
-    lines = _gauge("container_start_time_seconds", "Start time of the container since unix epoch in seconds")
+    lines = _head("container_start_time_seconds", "Start time of the container since unix epoch in seconds")
     for container, labels in containers:
         lines.append(f"container_start_time_seconds{{{labels}}} {_seconds(container['startTime'])}")
     for what, measured in (("node", [(summary["node"], "")]), ("pod", pods), ("container", containers)):
         for name, type, help in RESOURCES:
-            lines += [f"# HELP {what}_{name} {help.format(what)}", f"# TYPE {what}_{name} {type}"]
+            lines += _head(f"{what}_{name}", help.format(what), type)
             for one, labels in measured:
                 lines.append(f"{what}_{name}{f'{{{labels}}}' if labels else ''} {_used(one, name)}")
-    return "\n".join([*lines, *_gauge("resource_scrape_error", SCRAPE_ERROR), "resource_scrape_error 0"]) + "\n"
+    return "\n".join([*lines, *_head("resource_scrape_error", SCRAPE_ERROR), "resource_scrape_error 0"]) + "\n"
 
 
 SCRAPE_ERROR = "1 if there was an error while getting container metrics, 0 otherwise"
 
 
-def _gauge(name: str, help: str) -> list[str]:
-    return [f"# HELP {name} {help}", f"# TYPE {name} gauge"]
+def _head(name: str, help: str, type: str = "gauge") -> list[str]:
+    return [f"# HELP {name} {help}", f"# TYPE {name} {type}"]
 
 
 def _used(one: Json, name: str) -> str:

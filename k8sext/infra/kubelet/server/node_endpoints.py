@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from k8sext.infra.addresses import KUBELET_PORT
 from k8sext.infra.kubelet.config import Config
 from k8sext.infra.kubelet.runtime.client import RuntimeFailure
 from k8sext.infra.kubelet.server.metrics import resource_metrics, volume_metrics
-from k8sext.infra.kubelet.stats.provider import ClaimStats, StatsProvider
+from k8sext.infra.kubelet.stats.provider import StatsProvider
 from k8sext.infra.nodes import NodeSpec
 from k8sext.kube.objects import Json
 from k8sext.kube.serve import METRICS_TYPE
@@ -23,11 +24,9 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class NodeEndpoints:
     """Answers for one node."""
 
-    def __init__(
-        self, spec: NodeSpec, config: Config, pods: Callable[[], list[Json]], stats: StatsProvider, claims: ClaimStats
-    ) -> None:
+    def __init__(self, spec: NodeSpec, config: Config, pods: Callable[[], list[Json]], stats: StatsProvider) -> None:
         """`pods`: those of the node, with the status that this kubelet knows."""
-        self._spec, self._config, self._pods, self._stats, self._claims = spec, config, pods, stats, claims
+        self._spec, self._config, self._pods, self._stats = spec, config, pods, stats
 
     def routes(self) -> list[web.RouteDef]:
         """For the router of the node's server. A path is served with and without a slash at its end, as is usual
@@ -52,7 +51,7 @@ class NodeEndpoints:
         return web.json_response(await self._measure())
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text=volume_metrics(await self._claims()), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(text=volume_metrics(await self._stats.claims()), headers={"Content-Type": METRICS_TYPE})
 
     async def _resources(self, _: web.Request) -> web.Response:
         return web.Response(text=resource_metrics(await self._measure()), headers={"Content-Type": METRICS_TYPE})
@@ -77,7 +76,7 @@ def kubelet_configuration(spec: NodeSpec, config: Config) -> Json:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "syncFrequency": f"{config.sync_frequency:g}s",
         "address": spec.ip,
-        "port": 10250,
+        "port": KUBELET_PORT,
         "authentication": {
             "x509": {"clientCAFile": str(config.client_ca_file)},
             "webhook": {"enabled": False},

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from k8sext.infra.addresses import KUBELET_PORT
 from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.pod import podspec
 from k8sext.infra.kubelet.runtime.cache import RUNNING, PodCache
@@ -24,7 +25,6 @@ from k8sext.kube.objects import Json
 from k8sext.kube.pod import all_containers
 from k8sext.kube.serve import LONGEST_HEAD
 
-PORT = 10250
 API_SERVER = "kube-apiserver-kubelet-client"
 
 FindPod = Callable[[str, str], Json | None]
@@ -56,7 +56,7 @@ class Server:
             self._app.router.add_route("*", path, self._port_forward)
 
     async def start(
-        self, address: str, certificate: Path, key: Path, client_ca: Path, port: int = PORT
+        self, address: str, certificate: Path, key: Path, client_ca: Path, port: int = KUBELET_PORT
     ) -> web.AppRunner:
         """Listen. Stop it by `cleanup()` of what is returned. Raises OSError if the port is taken."""
         # a reader who leaves ends the handler, even one that waits for the next line of a log

@@ -14,31 +14,22 @@ import aiohttp
 from aiohttp import WSMsgType, web
 
 from k8sext.infra import upgrade
-
-PROTOCOLS = (
-    "v5.channel.k8s.io",
-    "v4.channel.k8s.io",
-    "v4.base64.channel.k8s.io",
-    "channel.k8s.io",
-    "base64.channel.k8s.io",
-)
-SPDY = "SPDY/3.1"
-TUNNEL = f"{SPDY}+portforward.k8s.io"
-VERSION = "X-Stream-Protocol-Version"
+from k8sext.infra.connect_proxy import Connection
+from k8sext.infra.upgrade import COMMAND_CHANNELS, PORT_FORWARD, SPDY, SUBPROTOCOL, TUNNEL, VERSION
 
 
 async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
     """Connect the caller with the runtime's streaming server at `url` until one of them is done."""
     try:
-        if _upgrade(request) == SPDY.lower():
+        if upgrade.wanted(request) == SPDY.lower():
             versions = [(VERSION, value) for value in request.headers.getall(VERSION, [])]
             async with upgrade.connect(url, SPDY, versions) as (far, answer):
                 agreed = {VERSION: answer[VERSION.lower()]} if VERSION.lower() in answer else {}
                 async with upgrade.accept(request, SPDY, agreed) as near:
                     await upgrade.join(near, far)
             return web.Response()
-        if TUNNEL in _offered(request):
-            async with upgrade.connect(url, SPDY, [(VERSION, "portforward.k8s.io")]) as (far, _):
+        if TUNNEL in upgrade.offered(request, SUBPROTOCOL):
+            async with upgrade.connect(url, SPDY, [(VERSION, PORT_FORWARD)]) as (far, _):
                 return await _untunnel(request, far)
     except upgrade.UpgradeRefused as error:
         return web.Response(status=403, text=f"{error}\n")
@@ -47,7 +38,7 @@ async def proxy(request: web.Request, session: aiohttp.ClientSession, url: str) 
     return await _proxy(request, session, url)
 
 
-async def _untunnel(request: web.Request, far: upgrade.Connection) -> web.StreamResponse:
+async def _untunnel(request: web.Request, far: Connection) -> web.StreamResponse:
     caller = web.WebSocketResponse(protocols=[TUNNEL], max_msg_size=0, compress=False, timeout=10)
     await caller.prepare(request)
     reader, writer = far
@@ -74,11 +65,11 @@ async def _untunnel(request: web.Request, far: upgrade.Connection) -> web.Stream
 
 
 async def _proxy(request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
-    offered = _offered(request)
-    wanted = [name for name in offered if name in PROTOCOLS]
-    if _upgrade(request) != "websocket" or (offered and not wanted):
+    offered = upgrade.offered(request, SUBPROTOCOL)
+    wanted = [name for name in offered if name in COMMAND_CHANNELS]
+    if upgrade.wanted(request) != "websocket" or (offered and not wanted):
         return web.Response(
-            status=400, text=f"This kubelet streams over {SPDY}, or a WebSocket of {', '.join(PROTOCOLS)}.\n"
+            status=400, text=f"This kubelet streams over {SPDY}, or a WebSocket of {', '.join(COMMAND_CHANNELS)}.\n"
         )
     try:
         runtime = await session.ws_connect(url, protocols=wanted, max_msg_size=0, compress=0)
@@ -102,15 +93,6 @@ async def _proxy(request: web.Request, session: aiohttp.ClientSession, url: str)
             to_caller.cancel()
             await caller.close(code=runtime.close_code or 1000)
     return caller
-
-
-def _upgrade(request: web.Request) -> str:
-    return request.headers.get("Upgrade", "").lower()
-
-
-def _offered(request: web.Request) -> list[str]:
-    names = (name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(","))
-    return [name for name in names if name]
 
 
 WebSocket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse

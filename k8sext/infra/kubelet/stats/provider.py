@@ -36,14 +36,14 @@ class StatsProvider:
     def __init__(
         self, node: str, runtime: RuntimeClient, cache: PodCache, volumes: Volumes, claims: ClaimStats, root: Path
     ) -> None:
-        """`claims` asks the drivers; `root` lies on the disk that the node's pods share."""
+        """`claims` asks the drivers, also for the metrics; `root` lies on the disk that the node's pods share."""
         self._node, self._runtime, self._cache, self._volumes = node, runtime, cache, volumes
-        self._claims, self._root = claims, root
+        self.claims, self._root = claims, root
         self._rates: dict[str, tuple[int, int, int | None]] = {}
 
     async def summary(self, pods: Iterable[Json]) -> Json:
         """The Summary of the node and of those of these pods that run. Raises RuntimeFailure."""
-        now, claims = timestamp(), await self._claims()
+        now, claims = timestamp(), await self.claims()
         found = [pod for pod in await self.pods(pods, claims) if pod["containers"]]
         node = {
             "nodeName": self._node,

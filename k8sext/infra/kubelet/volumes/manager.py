@@ -20,7 +20,7 @@ from k8sext.infra.cri.proto import api_pb2 as cri
 from k8sext.infra.kubelet.paths import NotOnNode, Paths
 from k8sext.infra.kubelet.pod import env
 from k8sext.infra.kubelet.pod.env import ConfigError, Environment
-from k8sext.infra.kubelet.pod.podspec import mount_path, uid
+from k8sext.infra.kubelet.pod.podspec import mount_path, uid, volume_kind
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.volumes import atomic_writer, host_path, projected
 from k8sext.infra.kubelet.volumes.claims import ClaimError, is_claimed
@@ -114,7 +114,7 @@ class Volumes:
 
     def local(self, pod: Json) -> dict[str, Path]:
         """The folders of the volumes that the kubelet itself fills or gives, by the volumes' names."""
-        mine = [volume for volume in pod["spec"].get("volumes") or [] if _kind(volume) in PLUGINS]
+        mine = [volume for volume in pod["spec"].get("volumes") or [] if volume_kind(volume) in PLUGINS]
         return {volume["name"]: folder for volume in mine if (folder := self._folder(pod, volume)).is_dir()}
 
     def pod_folder(self, pod: Json) -> Path:
@@ -140,11 +140,11 @@ class Volumes:
             return self._csi.path(pod, volume)
         if "hostPath" in volume:
             return self._paths.locate(volume["hostPath"]["path"])
-        plugin = PLUGINS[_kind(volume)]
+        plugin = PLUGINS[volume_kind(volume)]
         return self.pod_folder(pod) / "volumes" / f"kubernetes.io~{plugin}" / volume["name"]
 
     def _stands(self, pod: Json, volume: Json) -> bool:
-        kind = _kind(volume)
+        kind = volume_kind(volume)
         if is_claimed(volume):
             return self._csi.is_published(pod, volume)
         if kind == "emptyDir" or kind == "hostPath":
@@ -154,7 +154,7 @@ class Volumes:
 
     async def _set_up(self, pod: Json, volume: Json, sandbox_ip: str) -> float:
         """Returns when it wants to be refreshed, in seconds since the epoch, or infinity."""
-        kind = _kind(volume)
+        kind = volume_kind(volume)
         if kind in ELSEWHERE:
             return await self._bring_here(pod, volume)
         if kind not in PLUGINS:
@@ -204,11 +204,7 @@ def _group(pod: Json) -> int | None:
     return part(pod["spec"], "securityContext").get("fsGroup") if os.geteuid() == 0 else None
 
 
-def _kind(volume: Json) -> str:
-    return next(key for key in volume if key != "name")
-
-
 def _is_read_only(volume: Json) -> bool:
     """What the kubelet fills nobody else may write to."""
     claimed_so = volume.get("persistentVolumeClaim", {}).get("readOnly", False)
-    return claimed_so or _kind(volume) not in ("emptyDir", *ELSEWHERE)
+    return claimed_so or volume_kind(volume) not in ("emptyDir", *ELSEWHERE)

@@ -7,6 +7,7 @@ import base64
 
 from k8sext.infra.kubelet.pod import env
 from k8sext.infra.kubelet.pod.env import ConfigError, Surroundings
+from k8sext.infra.kubelet.pod.podspec import volume_kind
 from k8sext.infra.kubelet.pod.references import References
 from k8sext.infra.kubelet.volumes.atomic_writer import File
 from k8sext.infra.kubelet.volumes.pod_certificates import PodCertificates, files_of
@@ -19,7 +20,8 @@ Files = dict[str, File]
 
 def sources_of(volume: Json) -> list[Json]:
     """The sources of a volume of any of these kinds, each as a projected volume would name it."""
-    kind, source = next((kind, source) for kind, source in volume.items() if kind != "name")
+    kind = volume_kind(volume)
+    source = volume[kind]
     if kind == "projected":
         return source.get("sources") or []
     return [{kind: source | {"name": source.get("name") or source.get("secretName")}}]

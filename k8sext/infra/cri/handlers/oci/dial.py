@@ -16,11 +16,9 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-SOURCE_ROOT = Path(__file__).parents[5]
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from k8sext.infra.connect_proxy import Connection
+from k8sext.infra.cri.handlers.oci.network_namespace import SOURCE_ROOT
 
 
 @asynccontextmanager
